@@ -1,0 +1,14 @@
+DROP TABLE tokens;
+DROP TABLE sessions;
+DROP TABLE account_sites;
+DROP TABLE accounts;
+DROP TABLE idempotency_keys;
+DROP TABLE outbox;
+DROP TABLE events;
+DROP TABLE comment_words;
+DROP TABLE comments;
+DROP TABLE authors;
+DROP TABLE articles;
+DROP TABLE site_counts;
+DROP TABLE sites;
+DROP TABLE meta;

@@ -1,0 +1,90 @@
+//! What can go wrong, free of HTTP: each error says what happened, has a sentence for the outside that tells what to do
+//! next, and keeps the inside cause for the log. `http/error.rs` is the one place that turns it into a status.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// The cause of an error that is our own fault; for the log only.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// One fault of one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The field's name in the request.
+    pub field: Cow<'static, str>,
+    /// Stable: `required`, `too_long`, …; listed in docs/errors.md.
+    pub code: &'static str,
+    /// A sentence for the person who typed it. Never repeats what was typed.
+    pub message: Cow<'static, str>,
+}
+
+impl Fault {
+    /// A fault of `field`.
+    pub fn new(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: Cow::Borrowed(field), code, message: message.into() }
+    }
+}
+
+/// Everything that can go wrong below the HTTP layer. The sentences are safe to show to anyone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request cannot be read at all.
+    #[error("{0}")]
+    Malformed(Cow<'static, str>),
+    /// It does not exist, or the caller may not know of it.
+    #[error("There is nothing here. Check the address, the site and the id.")]
+    NotFound,
+    /// No credentials, or none that are valid.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// Known, and not allowed.
+    #[error("{0}")]
+    Forbidden(Cow<'static, str>),
+    /// The author's time for changes is over.
+    #[error("The time for editing this comment is over. It can still be deleted.")]
+    EditWindowClosed,
+    /// The same name and text on the same article within a day.
+    #[error("This comment is already here. There is no need to send it again.")]
+    DuplicateComment,
+    /// The article takes no comments (any more).
+    #[error("Comments on this article are closed.")]
+    Closed,
+    /// The thing is no longer in the state that the request assumes.
+    #[error("{0}")]
+    Conflict(Cow<'static, str>),
+    /// `If-Match` named another version.
+    #[error("The comment has changed since you looked. Load it again and decide anew.")]
+    PreconditionFailed,
+    /// Faults of fields, all of them.
+    #[error("Some fields need another look; each is named below.")]
+    Invalid(Vec<Fault>),
+    /// The same idempotency key with another request.
+    #[error("This Idempotency-Key was used for another request. Use a new key for a new comment.")]
+    IdempotencyKeyReused,
+    /// Too much from this place; the time to wait.
+    #[error("Too many requests. Wait for the time that Retry-After names, then send it again.")]
+    RateLimited(Duration),
+    /// Not now: the queue is full, the database is away, or the service is stopping.
+    #[error("The service is busy. Send the same request again in a moment; with the same Idempotency-Key nothing is doubled.")]
+    Busy,
+    /// Our own fault. The cause goes to the log.
+    #[error("Something went wrong on our side. The request id helps the operator to find out what.")]
+    Internal(#[source] Cause),
+}
+
+impl Error {
+    /// Our own fault, with its cause.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// A single fault of a single field.
+    pub fn invalid(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid(vec![Fault::new(field, code, message)])
+    }
+
+    /// A state that the request did not expect.
+    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Conflict(detail.into())
+    }
+}

@@ -1,0 +1,6 @@
+//! Afterword.
+
+pub mod clock;
+pub mod domain;
+pub mod error;
+pub mod storage;

@@ -1,0 +1,104 @@
+//! One connection to either database, and the macro that writes a query once for both. `on!` compiles the query text for
+//! each database, so upserts, `RETURNING`, batch inserts and the statement cache stay each one's own
+//! (docs/decisions/001-storage.md). Transactions are begun here and nowhere else.
+
+use diesel::connection::{AnsiTransactionManager, Connection, SimpleConnection, TransactionManager};
+use diesel::result::QueryResult;
+use diesel::sqlite::SqliteConnection;
+
+#[cfg(feature = "postgres")]
+use super::postgres::PgConn;
+
+/// A connection to the database that the settings name.
+pub enum Conn {
+    /// The embedded database.
+    Sqlite(SqliteConnection),
+    /// A PostgreSQL server, through a driver in pure Rust.
+    #[cfg(feature = "postgres")]
+    Postgres(PgConn),
+}
+
+/// Runs one expression on whichever connection it is: `on!(conn, |c| query.execute(c))`. With `|c: Db|` the backend's type
+/// has a name, for boxed queries whose type is written out.
+macro_rules! on {
+    ($conn:expr, |$c:ident| $e:expr) => {
+        match $conn {
+            $crate::storage::conn::Conn::Sqlite($c) => $e,
+            #[cfg(feature = "postgres")]
+            $crate::storage::conn::Conn::Postgres($c) => $e,
+        }
+    };
+    ($conn:expr, |$c:ident: $db:ident| $e:expr) => {
+        match $conn {
+            $crate::storage::conn::Conn::Sqlite($c) => {
+                type $db = diesel::sqlite::Sqlite;
+                $e
+            }
+            #[cfg(feature = "postgres")]
+            $crate::storage::conn::Conn::Postgres($c) => {
+                type $db = diesel::pg::Pg;
+                $e
+            }
+        }
+    };
+}
+pub(crate) use on;
+
+/// The transaction manager of a connection, so that `begin` and friends work on the enum.
+trait Nesting: Connection + Sized {
+    fn open(&mut self) -> QueryResult<()> {
+        <Self::TransactionManager as TransactionManager<Self>>::begin_transaction(self)
+    }
+    fn keep(&mut self) -> QueryResult<()> {
+        <Self::TransactionManager as TransactionManager<Self>>::commit_transaction(self)
+    }
+    fn undo(&mut self) -> QueryResult<()> {
+        <Self::TransactionManager as TransactionManager<Self>>::rollback_transaction(self)
+    }
+    fn broken(&mut self) -> bool {
+        <Self::TransactionManager as TransactionManager<Self>>::is_broken_transaction_manager(self)
+    }
+}
+impl<C: Connection> Nesting for C {}
+
+impl Conn {
+    /// Begins a write transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`): a lock taken later, by
+    /// the first write, fails with `SQLITE_BUSY` whatever the time-out.
+    pub(super) fn begin(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE"),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => c.open(),
+        }
+    }
+
+    /// Begins a transaction that only reads, so that several queries see one state.
+    pub(super) fn begin_read(&mut self) -> QueryResult<()> {
+        on!(self, |c| c.open())
+    }
+
+    /// Begins a savepoint inside the transaction.
+    pub(super) fn nest(&mut self) -> QueryResult<()> {
+        on!(self, |c| c.open())
+    }
+
+    /// Commits the transaction or releases the savepoint.
+    pub(super) fn commit(&mut self) -> QueryResult<()> {
+        on!(self, |c| c.keep())
+    }
+
+    /// Takes back the transaction or the savepoint.
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        on!(self, |c| c.undo())
+    }
+
+    /// Whether it is of no use any more: dead, or in a transaction that nobody ended.
+    pub(super) fn is_broken(&mut self) -> bool {
+        on!(self, |c| c.broken())
+    }
+
+    /// Runs fixed SQL text that returns nothing.
+    pub(super) fn run(&mut self, sql: &str) -> QueryResult<()> {
+        on!(self, |c| c.batch_execute(sql))
+    }
+}

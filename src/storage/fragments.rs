@@ -1,0 +1,154 @@
+//! The few hot statements that Diesel would build and prepare anew each time (it caches no `UPDATE`): written by hand on
+//! its public API, prepared once per connection. 6.4 -> 1.3 microseconds per statement (docs/decisions/001-storage.md).
+
+use diesel::backend::Backend;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType};
+
+use super::types::Uid;
+use crate::domain::comment::Status;
+use crate::domain::ids::{ArticleId, AuthorId, SiteId};
+
+/// How an article's counters change.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct ArticleBump {
+    /// Change of the number of approved comments.
+    pub comment_count: i64,
+    /// One for each change that a reader can see.
+    pub version: i64,
+}
+
+/// How a site's counters change.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SiteBump {
+    /// Change of the number of waiting comments.
+    pub pending: i64,
+    /// Of approved ones.
+    pub approved: i64,
+    /// Of rejected ones.
+    pub rejected: i64,
+    /// Of spam.
+    pub spam: i64,
+}
+
+/// How an author's counters change.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct AuthorBump {
+    /// Change of the number of approved comments.
+    pub approved: i64,
+    /// Of rejected ones.
+    pub rejected: i64,
+    /// Of spam.
+    pub spam: i64,
+}
+
+impl ArticleBump {
+    pub(super) fn add(&mut self, by: Self) {
+        self.comment_count += by.comment_count;
+        self.version += by.version;
+    }
+}
+
+impl SiteBump {
+    pub(super) fn add(&mut self, by: Self) {
+        self.pending += by.pending;
+        self.approved += by.approved;
+        self.rejected += by.rejected;
+        self.spam += by.spam;
+    }
+
+    /// The change of one comment leaving `from` (none: it is new) and entering `to`.
+    pub fn of_move(from: Option<Status>, to: Status) -> Self {
+        let mut bump = Self::default();
+        if let Some(place) = from.and_then(|from| bump.place(from)) {
+            *place -= 1;
+        }
+        if let Some(place) = bump.place(to) {
+            *place += 1;
+        }
+        bump
+    }
+
+    fn place(&mut self, status: Status) -> Option<&mut i64> {
+        match status {
+            Status::Pending => Some(&mut self.pending),
+            Status::Approved => Some(&mut self.approved),
+            Status::Rejected => Some(&mut self.rejected),
+            Status::Spam => Some(&mut self.spam),
+            Status::Removed => None,
+        }
+    }
+}
+
+impl AuthorBump {
+    pub(super) fn add(&mut self, by: Self) {
+        self.approved += by.approved;
+        self.rejected += by.rejected;
+        self.spam += by.spam;
+    }
+}
+
+impl From<SiteBump> for AuthorBump {
+    fn from(bump: SiteBump) -> Self {
+        Self { approved: bump.approved, rejected: bump.rejected, spam: bump.spam }
+    }
+}
+
+/// Declares `UPDATE table SET column = column + $n, … WHERE key = $m` with cached preparation.
+macro_rules! bump_statement {
+    ($(#[$doc:meta])* $name:ident { $id:ty, $by:ty }: $table:literal . $key:literal { $first:ident $(, $rest:ident)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, QueryId)]
+        pub(super) struct $name { pub id: $id, pub by: $by }
+
+        impl<DB> QueryFragment<DB> for $name
+        where
+            DB: Backend + HasSqlType<Uid> + HasSqlType<BigInt>,
+            $id: ToSql<Uid, DB>,
+            i64: ToSql<BigInt, DB>,
+        {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+                out.push_sql(concat!(
+                    "UPDATE ", $table, " SET ", stringify!($first), " = ", stringify!($first), " + "
+                ));
+                out.push_bind_param::<BigInt, _>(&self.by.$first)?;
+                $(
+                    out.push_sql(concat!(", ", stringify!($rest), " = ", stringify!($rest), " + "));
+                    out.push_bind_param::<BigInt, _>(&self.by.$rest)?;
+                )*
+                out.push_sql(concat!(" WHERE ", $key, " = "));
+                out.push_bind_param::<Uid, _>(&self.id)
+            }
+        }
+
+        impl<C> diesel::query_dsl::RunQueryDsl<C> for $name {}
+    };
+}
+
+bump_statement! {
+    /// Changes the counters of an article.
+    BumpArticle { ArticleId, ArticleBump }: "articles"."id" { comment_count, version }
+}
+bump_statement! {
+    /// Changes the counters of a site.
+    BumpSite { SiteId, SiteBump }: "site_counts"."site_id" { pending, approved, rejected, spam }
+}
+bump_statement! {
+    /// Changes the counters of an author.
+    BumpAuthor { AuthorId, AuthorBump }: "authors"."id" { approved, rejected, spam }
+}
+
+impl QueryId for ArticleBump {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+impl QueryId for SiteBump {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+impl QueryId for AuthorBump {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}

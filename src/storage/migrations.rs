@@ -1,0 +1,89 @@
+//! Brings the schema up to date, under a lock of our own: Diesel takes none, and two processes may start at once. All
+//! pending migrations run in one transaction, so a crash leaves the old schema, never a half one. A binary that is older
+//! than the schema allows is refused.
+
+use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::conn::{Conn, on};
+use super::meta;
+use crate::error::Error;
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+#[cfg(feature = "postgres")]
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// The generation of this binary. A migration that older binaries cannot live with writes a higher number into
+/// `meta.oldest_binary`; see migrations/README.md.
+pub const BINARY_GENERATION: i64 = 1;
+
+/// An arbitrary number that names our migration lock in PostgreSQL ("afterwor" in ASCII).
+#[cfg(feature = "postgres")]
+const MIGRATION_LOCK: i64 = 0x6166_7465_7277_6f72;
+
+/// Runs what is pending. Returns the names of the migrations that ran.
+pub(super) fn migrate(conn: &mut Conn) -> Result<Vec<String>, Error> {
+    conn.begin()?;
+    match locked_migrate(conn) {
+        Ok(ran) => {
+            conn.commit()?;
+            Ok(ran)
+        }
+        Err(error) => {
+            // The first error tells more than a failed rollback; closing the connection rolls back as well.
+            let _ = conn.rollback();
+            Err(error)
+        }
+    }
+}
+
+fn locked_migrate(conn: &mut Conn) -> Result<Vec<String>, Error> {
+    let ran = match conn {
+        // BEGIN IMMEDIATE is the lock.
+        Conn::Sqlite(c) => names(c.run_pending_migrations(SQLITE))?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            diesel::sql_query("SET LOCAL lock_timeout = 0").execute(c)?;
+            diesel::sql_query("SET LOCAL statement_timeout = 0").execute(c)?;
+            diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+                .bind::<diesel::sql_types::BigInt, _>(MIGRATION_LOCK)
+                .execute(c)?;
+            names(c.run_pending_migrations(POSTGRES))?
+        }
+    };
+    refuse_if_too_old(conn)?;
+    Ok(ran)
+}
+
+type Ran<'a> = diesel::migration::Result<Vec<diesel::migration::MigrationVersion<'a>>>;
+
+fn names(ran: Ran<'_>) -> Result<Vec<String>, Error> {
+    ran.map(|versions| versions.iter().map(ToString::to_string).collect()).map_err(Error::internal)
+}
+
+fn refuse_if_too_old(conn: &mut Conn) -> Result<(), Error> {
+    let oldest = meta::get(conn, "oldest_binary")?.and_then(|text| text.parse().ok()).unwrap_or(0);
+    if BINARY_GENERATION < oldest {
+        return Err(Error::internal(format!(
+            "this database was upgraded by a newer afterword (it needs generation {oldest}, this one is \
+             {BINARY_GENERATION}): install the newer version again"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the schema is one that this binary can serve; for the readiness check.
+pub fn is_current(conn: &mut Conn) -> Result<bool, Error> {
+    let pending = match conn {
+        Conn::Sqlite(c) => c.has_pending_migration(SQLITE),
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => c.has_pending_migration(POSTGRES),
+    };
+    pending.map(|pending| !pending).map_err(Error::internal)
+}
+
+/// One statement that proves the connection works.
+pub fn ping(conn: &mut Conn) -> Result<(), Error> {
+    on!(conn, |c| diesel::sql_query("SELECT 1").execute(c))?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The only place that knows Diesel and the database. [`Db`] runs plain blocking closures on threads that own their
+//! connections: [`Db::read`] for reading, [`Db::write`] for a transaction of its own inside a group commit. Storage
+//! functions take a [`Conn`] or a [`Tx`], never begin a transaction and never await. No other module sees a query.
+
+pub mod conn;
+pub mod events;
+mod fragments;
+pub mod meta;
+pub mod migrations;
+pub mod outbox;
+#[cfg(feature = "postgres")]
+mod postgres;
+pub mod schema;
+mod sqlite;
+mod threads;
+mod tx;
+pub mod types;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use diesel::result::DatabaseErrorKind;
+use tokio::sync::Notify;
+
+pub use self::conn::Conn;
+pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
+pub use self::tx::Tx;
+use self::threads::{Connect, Readers, WriterSettings, Writers};
+use crate::error::Error;
+
+/// Where the data lies and how many connections may be open.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// `sqlite:<path>` or `postgres://…`.
+    pub url: String,
+    /// Reading connections to PostgreSQL. SQLite takes as many readers as there are cores: more starve the writer.
+    pub pool_size: usize,
+    /// Writing connections to PostgreSQL; two are best on one machine. SQLite has one.
+    pub write_connections: usize,
+}
+
+/// The database. Cheap to clone; the threads end when the last clone is dropped.
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: Option<Readers>,
+    writers: Option<Writers>,
+    threads: Vec<JoinHandle<()>>,
+    outbox_has_work: Arc<Notify>,
+    migrated: Vec<String>,
+}
+
+/// Which database a URL names.
+enum Backend {
+    Sqlite(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(String),
+}
+
+impl Backend {
+    fn of(url: &str) -> Result<Self, Error> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(":memory:") {
+                return Err(Error::internal("database.url: sqlite: needs the path of a file, as in sqlite:data/afterword.db"));
+            }
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        #[cfg(feature = "postgres")]
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(url.to_owned()));
+        }
+        Err(Error::internal("database.url starts with sqlite: or postgres://"))
+    }
+
+    fn connect_writer(&self) -> Connect {
+        match self {
+            Self::Sqlite(path) => {
+                let path = path.clone();
+                Arc::new(move || sqlite::open_writer(&path))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let url = url.clone();
+                Arc::new(move || postgres::open(&url))
+            }
+        }
+    }
+
+    fn connect_reader(&self) -> Connect {
+        match self {
+            Self::Sqlite(path) => {
+                let path = path.clone();
+                Arc::new(move || sqlite::open_reader(&path))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let url = url.clone();
+                Arc::new(move || postgres::open(&url))
+            }
+        }
+    }
+}
+
+impl Db {
+    /// Opens the database, brings its schema up to date and starts the threads. Blocks; call it off the async runtime.
+    pub fn open(settings: &DatabaseSettings) -> Result<Self, Error> {
+        let backend = Backend::of(&settings.url)?;
+        let migrated = migrations::migrate(&mut (backend.connect_writer())()?)?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        // The group's cap: SQLite fills about half the waiting clients into one commit, so 256 is never met by chance; on
+        // PostgreSQL larger groups only hold row locks longer.
+        let (readers, writers, group) = match backend {
+            Backend::Sqlite(_) => (cores, 1, 256),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => (settings.pool_size, settings.write_connections, 32),
+        };
+        let outbox_has_work = Arc::new(Notify::new());
+        let told = outbox_has_work.clone();
+        let writer_settings =
+            WriterSettings { threads: writers, group, after_work: Arc::new(move || told.notify_one()) };
+        let (writers, mut threads) = Writers::start(&writer_settings, &backend.connect_writer())?;
+        let (readers, more) = Readers::start(readers, &backend.connect_reader())?;
+        threads.extend(more);
+        let inner = Inner { readers: Some(readers), writers: Some(writers), threads, outbox_has_work, migrated };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The migrations that [`Db::open`] ran.
+    pub fn migrated(&self) -> &[String] {
+        &self.inner.migrated
+    }
+
+    /// Wakes when a commit left work in the outbox.
+    pub fn outbox_has_work(&self) -> &Notify {
+        &self.inner.outbox_has_work
+    }
+
+    /// Runs `work` on a reading connection. Errors: [`Error::Busy`] when the queue is full or the database away.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
+    {
+        match &self.inner.readers {
+            Some(readers) => readers.run(work).await,
+            None => Err(Error::Busy),
+        }
+    }
+
+    /// Runs `work` as a transaction: all of it is durable when this returns `Ok`, none of it when it returns `Err`.
+    /// Errors as [`Db::read`].
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        match &self.inner.writers {
+            Some(writers) => writers.run(work).await,
+            None => Err(Error::Busy),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.readers = None;
+        self.writers = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Database errors carry no values of ours: only the server's own message goes to the log.
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::Error as Diesel;
+        match &error {
+            Diesel::DatabaseError(kind, info) if is_passing(kind, info.message()) => {
+                tracing::warn!(cause = info.message(), "the database cannot work now");
+                Self::Busy
+            }
+            Diesel::DatabaseError(kind, info) => Self::internal(format!("{kind:?}: {}", info.message())),
+            Diesel::BrokenTransactionManager | Diesel::AlreadyInTransaction => {
+                tracing::warn!(cause = %error, "a database connection broke");
+                Self::Busy
+            }
+            _ => Self::internal(error.to_string()),
+        }
+    }
+}
+
+/// Whether the same statement may succeed a moment later.
+fn is_passing(kind: &DatabaseErrorKind, message: &str) -> bool {
+    const PASSING: &[&str] = &[
+        "database is locked",
+        "database is busy",
+        "database or disk is full",
+        "disk I/O error",
+        "deadlock detected",
+        "connection closed",
+        "canceling statement",
+        "terminating connection",
+        "the database system is",
+    ];
+    matches!(
+        kind,
+        DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::SerializationFailure
+            | DatabaseErrorKind::ReadOnlyTransaction
+    ) || PASSING.iter().any(|passing| message.contains(passing))
+}

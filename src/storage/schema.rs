@@ -1,0 +1,232 @@
+//! The tables as Diesel sees them: hand-written, and meaning the same on both databases. Times are `BigInt`
+//! microseconds, enums `SmallInt`, ids [`Uid`](super::types::Uid). `tests/architecture.rs` selects every column on both.
+#![expect(missing_docs, reason = "the columns are documented in migrations/")]
+
+use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
+
+table! {
+    meta (key) {
+        key -> Text,
+        value -> Text,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    sites (id) {
+        id -> Uid,
+        key -> Text,
+        name -> Text,
+        url -> Nullable<Text>,
+        origins -> Text,
+        moderation -> SmallInt,
+        articles -> SmallInt,
+        language -> Text,
+        settings -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    site_counts (site_id) {
+        site_id -> Uid,
+        pending -> BigInt,
+        approved -> BigInt,
+        rejected -> BigInt,
+        spam -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    articles (id) {
+        id -> Uid,
+        site_id -> Uid,
+        key -> Text,
+        title -> Nullable<Text>,
+        url -> Nullable<Text>,
+        closed -> Bool,
+        comment_count -> BigInt,
+        version -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    authors (id) {
+        id -> Uid,
+        site_id -> Uid,
+        approved -> BigInt,
+        rejected -> BigInt,
+        spam -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    comments (id) {
+        id -> Uid,
+        site_id -> Uid,
+        article_id -> Uid,
+        parent_id -> Nullable<Uid>,
+        root_id -> Uid,
+        depth -> SmallInt,
+        path -> Binary,
+        status -> SmallInt,
+        visible -> Bool,
+        author_id -> Uid,
+        name -> Text,
+        website -> Nullable<Text>,
+        body -> Text,
+        body_html -> Text,
+        renderer -> SmallInt,
+        email_sealed -> Nullable<Binary>,
+        email_hash -> Nullable<Binary>,
+        sender_sealed -> Nullable<Binary>,
+        article_title -> Nullable<Text>,
+        article_url -> Nullable<Text>,
+        waiting_edit -> Nullable<Text>,
+        replaced_text -> Nullable<Text>,
+        hold_reasons -> Text,
+        spam_score -> Nullable<Double>,
+        notify -> Bool,
+        badge -> Nullable<SmallInt>,
+        pinned -> Bool,
+        votes_up -> Integer,
+        votes_down -> Integer,
+        score -> Integer,
+        reply_count -> Integer,
+        visible_children -> Integer,
+        version -> BigInt,
+        text_hash -> Binary,
+        created_at -> BigInt,
+        edited_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    events (id) {
+        id -> Uid,
+        site_id -> Uid,
+        comment_id -> Uid,
+        at -> BigInt,
+        account_id -> Nullable<Uid>,
+        action -> SmallInt,
+        from_status -> Nullable<SmallInt>,
+        to_status -> Nullable<SmallInt>,
+        via -> SmallInt,
+        reason -> Nullable<Text>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    outbox (id) {
+        id -> Uid,
+        kind -> SmallInt,
+        site_id -> Uid,
+        comment_id -> Nullable<Uid>,
+        account_id -> Nullable<Uid>,
+        due_at -> Nullable<BigInt>,
+        claim -> Nullable<Uid>,
+        attempts -> Integer,
+        dedupe_key -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        created_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+        failed_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    idempotency_keys (site_id, key_hash) {
+        site_id -> Uid,
+        key_hash -> Binary,
+        request_hash -> Binary,
+        comment_id -> Uid,
+        author_id -> Uid,
+        status -> SmallInt,
+        answer -> Text,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    accounts (id) {
+        id -> Uid,
+        email_sealed -> Binary,
+        email_hash -> Binary,
+        name -> Text,
+        role -> SmallInt,
+        password_hash -> Nullable<Text>,
+        wants_mail -> Bool,
+        created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    account_sites (account_id, site_id) {
+        account_id -> Uid,
+        site_id -> Uid,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    sessions (id) {
+        id -> Uid,
+        account_id -> Uid,
+        token_hash -> Binary,
+        user_agent -> Nullable<Text>,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::*;
+    use super::super::types::Uid;
+    tokens (id) {
+        id -> Uid,
+        account_id -> Uid,
+        name -> Text,
+        token_hash -> Binary,
+        scope -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+joinable!(comments -> articles (article_id));
+joinable!(articles -> sites (site_id));
+joinable!(tokens -> accounts (account_id));
+joinable!(sessions -> accounts (account_id));
+joinable!(account_sites -> accounts (account_id));
+joinable!(account_sites -> sites (site_id));
+joinable!(site_counts -> sites (site_id));
+allow_tables_to_appear_in_same_query!(
+    comments, articles, sites, site_counts, authors, events, outbox, accounts, account_sites, sessions, tokens
+);

@@ -1,0 +1,92 @@
+//! Opens the embedded database the one way that is safe: bundled SQLite of a known version, WAL, `synchronous=FULL`.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::sqlite::SqliteConnection;
+
+use super::conn::Conn;
+use crate::error::Error;
+
+/// SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at once
+/// (<https://sqlite.org/wal.html>, "WAL-reset bug"); the bundled one is newer.
+const OLDEST_SAFE_VERSION: (u32, u32, u32) = (3, 51, 3);
+
+/// Pragmas of every connection, in the order in which they must come: the time-out first, so that the rest may wait.
+/// `FULL` makes a commit durable before it returns; 64 MiB is what an idle WAL file may keep.
+const PRAGMAS: &[&str] = &[
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA journal_size_limit = 67108864",
+];
+
+/// Opens the file for writing, making it (mode 0600) and its folder when they are missing.
+pub(super) fn open_writer(path: &Path) -> Result<Conn, Error> {
+    make_file(path)?;
+    let mut conn = connect(path)?;
+    refuse_unsafe_version(&mut conn)?;
+    for pragma in PRAGMAS {
+        conn.batch_execute(pragma)?;
+    }
+    Ok(Conn::Sqlite(conn))
+}
+
+/// Opens the file for reading only; the writer has made it before.
+pub(super) fn open_reader(path: &Path) -> Result<Conn, Error> {
+    let mut conn = connect(path)?;
+    for pragma in PRAGMAS {
+        conn.batch_execute(pragma)?;
+    }
+    conn.batch_execute("PRAGMA query_only = ON")?;
+    Ok(Conn::Sqlite(conn))
+}
+
+fn connect(path: &Path) -> Result<SqliteConnection, Error> {
+    let name = path.to_str().ok_or_else(|| Error::internal("the path of the database file is not UTF-8"))?;
+    SqliteConnection::establish(name)
+        .map_err(|cause| Error::internal(format!("cannot open the database file {name}: {cause}")))
+}
+
+/// E-mail addresses lie in this file, if encrypted: it belongs to its owner alone from its first byte on.
+fn make_file(path: &Path) -> Result<(), Error> {
+    let told = |cause: std::io::Error| Error::internal(format!("cannot make {}: {cause}", path.display()));
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(told)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(told(cause)),
+        _ => Ok(()),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+fn refuse_unsafe_version(conn: &mut SqliteConnection) -> Result<(), Error> {
+    let Version { version } = diesel::sql_query("SELECT sqlite_version() AS version").get_result(conn)?;
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST_SAFE_VERSION {
+        return Err(Error::internal(format!("SQLite {version} can corrupt a WAL database; at least 3.51.3 is needed")));
+    }
+    Ok(())
+}
+
+/// Moves the WAL into the database file and shortens it; returns whether a reader was in the way.
+pub(super) fn checkpoint(conn: &mut SqliteConnection) -> Result<(), Error> {
+    Ok(conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?)
+}

@@ -1,0 +1,128 @@
+//! What a write closure gets: the connection inside an open transaction, and buffers for what is written once per group of
+//! jobs (events, outbox rows, counter changes). A closure never begins a transaction and never awaits. It cannot read its
+//! own buffered rows back; that is the price of writing them together.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::events::{self, NewEvent};
+use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
+use super::outbox::{self, NewOutbox};
+use crate::domain::ids::{ArticleId, AuthorId, SiteId};
+use crate::error::Error;
+
+/// An open transaction.
+pub struct Tx<'a> {
+    conn: &'a mut Conn,
+    buffers: &'a mut Buffers,
+}
+
+/// Rows and counter changes that the group's last step writes.
+#[derive(Default)]
+pub(super) struct Buffers {
+    events: Vec<NewEvent>,
+    outbox: Vec<NewOutbox>,
+    bumps: Vec<Bump>,
+}
+
+enum Bump {
+    Article(ArticleId, ArticleBump),
+    Site(SiteId, SiteBump),
+    Author(AuthorId, AuthorBump),
+}
+
+/// How full the buffers were before a job, so that a failed one leaves nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    events: usize,
+    outbox: usize,
+    bumps: usize,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(conn: &'a mut Conn, buffers: &'a mut Buffers) -> Self {
+        Self { conn, buffers }
+    }
+
+    /// The connection, for statements that run now.
+    pub fn conn(&mut self) -> &mut Conn {
+        self.conn
+    }
+
+    /// Adds an entry to the event log.
+    pub fn log(&mut self, event: NewEvent) {
+        self.buffers.events.push(event);
+    }
+
+    /// Adds a piece of work; one with a dedupe key that is there already is left out.
+    pub fn enqueue(&mut self, work: NewOutbox) {
+        self.buffers.outbox.push(work);
+    }
+
+    /// Changes an article's counters.
+    pub fn bump_article(&mut self, id: ArticleId, by: ArticleBump) {
+        self.buffers.bumps.push(Bump::Article(id, by));
+    }
+
+    /// Changes a site's counters.
+    pub fn bump_site(&mut self, id: SiteId, by: SiteBump) {
+        self.buffers.bumps.push(Bump::Site(id, by));
+    }
+
+    /// Changes an author's counters.
+    pub fn bump_author(&mut self, id: AuthorId, by: AuthorBump) {
+        self.buffers.bumps.push(Bump::Author(id, by));
+    }
+}
+
+impl Buffers {
+    /// Whether the group leaves work for the outbox worker.
+    pub(super) fn has_work(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { events: self.events.len(), outbox: self.outbox.len(), bumps: self.bumps.len() }
+    }
+
+    pub(super) fn cut_back(&mut self, mark: Mark) {
+        self.events.truncate(mark.events);
+        self.outbox.truncate(mark.outbox);
+        self.bumps.truncate(mark.bumps);
+    }
+
+    /// Writes everything and empties the buffers. Counters come last and sorted by id, so that two groups on two
+    /// PostgreSQL connections take the rows' locks in one order and hold them only over the commit.
+    pub(super) fn flush(&mut self, conn: &mut Conn) -> Result<(), Error> {
+        events::insert_all(conn, &self.events)?;
+        outbox::insert_all(conn, &self.outbox)?;
+        self.events.clear();
+        self.outbox.clear();
+        self.write_counters(conn)
+    }
+
+    fn write_counters(&mut self, conn: &mut Conn) -> Result<(), Error> {
+        let mut articles: BTreeMap<ArticleId, ArticleBump> = BTreeMap::new();
+        let mut sites: BTreeMap<SiteId, SiteBump> = BTreeMap::new();
+        let mut authors: BTreeMap<AuthorId, AuthorBump> = BTreeMap::new();
+        for bump in self.bumps.drain(..) {
+            match bump {
+                Bump::Article(id, by) => articles.entry(id).or_default().add(by),
+                Bump::Site(id, by) => sites.entry(id).or_default().add(by),
+                Bump::Author(id, by) => authors.entry(id).or_default().add(by),
+            }
+        }
+        for (id, by) in authors {
+            on!(&mut *conn, |c| BumpAuthor { id, by }.execute(c))?;
+        }
+        for (id, by) in articles {
+            on!(&mut *conn, |c| BumpArticle { id, by }.execute(c))?;
+        }
+        for (id, by) in sites {
+            on!(&mut *conn, |c| BumpSite { id, by }.execute(c))?;
+        }
+        Ok(())
+    }
+}
