@@ -4,26 +4,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::domain::fault::Fault;
+
 /// The cause of an error that is our own fault; for the log only.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// One fault of one field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The field's name in the request.
-    pub field: Cow<'static, str>,
-    /// Stable: `required`, `too_long`, …; listed in docs/errors.md.
-    pub code: &'static str,
-    /// A sentence for the person who typed it. Never repeats what was typed.
-    pub message: Cow<'static, str>,
-}
-
-impl Fault {
-    /// A fault of `field`.
-    pub fn new(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { field: Cow::Borrowed(field), code, message: message.into() }
-    }
-}
 
 /// Everything that can go wrong below the HTTP layer. The sentences are safe to show to anyone.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,17 @@
 //! What a comment is and what may happen to it. Pure: no database, no HTTP, no clock, no randomness; time and ids are
 //! passed in. Types here are *parsed*: a [`text::Body`] that exists is a legal one.
 
+pub mod characters;
 pub mod comment;
+pub mod email;
+pub mod fault;
 pub mod ids;
+pub mod listing;
+pub mod policy;
+pub mod render;
+pub mod search;
+pub mod site;
+pub mod submission;
+pub mod text;
 pub mod time;
+pub mod web;

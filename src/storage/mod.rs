@@ -2,19 +2,28 @@
 //! connections: [`Db::read`] for reading, [`Db::write`] for a transaction of its own inside a group commit. Storage
 //! functions take a [`Conn`] or a [`Tx`], never begin a transaction and never await. No other module sees a query.
 
+pub mod accounts;
+pub mod articles;
+pub mod authors;
+pub mod comments;
 pub mod conn;
 pub mod events;
 mod fragments;
+pub mod idempotency;
+pub mod listing;
 pub mod meta;
 pub mod migrations;
 pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
+pub mod queue;
 pub mod schema;
+pub mod sites;
 mod sqlite;
 mod threads;
 mod tx;
 pub mod types;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;

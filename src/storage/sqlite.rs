@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -16,11 +17,10 @@ use crate::error::Error;
 /// (<https://sqlite.org/wal.html>, "WAL-reset bug"); the bundled one is newer.
 const OLDEST_SAFE_VERSION: (u32, u32, u32) = (3, 51, 3);
 
-/// Pragmas of every connection, in the order in which they must come: the time-out first, so that the rest may wait.
+/// Pragmas of every connection, the time-out first, so that the rest may wait.
 /// `FULL` makes a commit durable before it returns; 64 MiB is what an idle WAL file may keep.
 const PRAGMAS: &[&str] = &[
     "PRAGMA busy_timeout = 5000",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
@@ -31,21 +31,30 @@ const PRAGMAS: &[&str] = &[
 pub(super) fn open_writer(path: &Path) -> Result<Conn, Error> {
     make_file(path)?;
     let mut conn = connect(path)?;
+    set_up(&mut conn, "PRAGMA journal_mode = WAL")?;
     refuse_unsafe_version(&mut conn)?;
-    for pragma in PRAGMAS {
-        conn.batch_execute(pragma)?;
-    }
     Ok(Conn::Sqlite(conn))
 }
 
 /// Opens the file for reading only; the writer has made it before.
 pub(super) fn open_reader(path: &Path) -> Result<Conn, Error> {
     let mut conn = connect(path)?;
-    for pragma in PRAGMAS {
-        conn.batch_execute(pragma)?;
-    }
-    conn.batch_execute("PRAGMA query_only = ON")?;
+    set_up(&mut conn, "PRAGMA query_only = ON")?;
     Ok(Conn::Sqlite(conn))
+}
+
+/// Runs the pragmas and one more. While another process switches a new file to WAL, SQLite answers `SQLITE_BUSY` at once,
+/// whatever the time-out: a few milliseconds, after which the same pragmas work.
+fn set_up(conn: &mut SqliteConnection, last: &str) -> Result<(), Error> {
+    let mut tries = 500;
+    loop {
+        let pragmas = PRAGMAS.iter().copied().chain([last]);
+        match pragmas.map(|pragma| conn.batch_execute(pragma)).collect::<QueryResult<()>>().map_err(Error::from) {
+            Err(Error::Busy) if tries > 0 => std::thread::park_timeout(Duration::from_millis(10)),
+            done => return done,
+        }
+        tries -= 1;
+    }
 }
 
 fn connect(path: &Path) -> Result<SqliteConnection, Error> {

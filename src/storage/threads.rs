@@ -39,8 +39,8 @@ impl Readers {
         let (queue, jobs) = crossbeam_channel::bounded::<ReadJob>(READ_QUEUE);
         let threads = (0..count.max(1))
             .map(|number| {
-                let (jobs, connect, conn) = (jobs.clone(), connect.clone(), connect()?);
-                spawn(format!("reader-{number}"), move || read_loop(&jobs, conn, &connect))
+                let jobs = jobs.clone();
+                spawn(format!("reader-{number}"), connect, move |conn, connect| read_loop(&jobs, conn, connect))
             })
             .collect::<Result<_, _>>()?;
         Ok((Self { queue }, threads))
@@ -69,8 +69,27 @@ fn queue_full<T>(error: &TrySendError<T>) -> Error {
     Error::Busy
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new().name(name).spawn(run).map_err(Error::internal)
+/// Starts a thread that makes its own connection (a PostgreSQL one lives on the thread that opened it) and waits until it
+/// has one.
+fn spawn(
+    name: String,
+    connect: &Connect,
+    run: impl FnOnce(Conn, &Connect) + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let connect = connect.clone();
+    let thread = std::thread::Builder::new().name(name).spawn(move || match connect() {
+        Ok(conn) => {
+            let _ = tell.send(Ok(())); // The starter waits for it.
+            run(conn, &connect);
+        }
+        Err(error) => {
+            let _ = tell.send(Err(error));
+        }
+    });
+    let thread = thread.map_err(Error::internal)?;
+    told.recv().map_err(|_| Error::internal("a storage thread did not start"))??;
+    Ok(thread)
 }
 
 fn read_loop(jobs: &Receiver<ReadJob>, conn: Conn, connect: &Connect) {
@@ -165,15 +184,11 @@ impl Writers {
         let (queue, jobs) = crossbeam_channel::bounded::<Box<dyn Job>>(WRITE_QUEUE);
         let threads = (0..settings.threads.max(1))
             .map(|number| {
-                let mut writer = Writer {
-                    jobs: jobs.clone(),
-                    conn: Some(connect()?),
-                    connect: connect.clone(),
-                    group: settings.group.max(1),
-                    buffers: Buffers::default(),
-                    after_work: settings.after_work.clone(),
-                };
-                spawn(format!("writer-{number}"), move || writer.run())
+                let (jobs, after_work, group) = (jobs.clone(), settings.after_work.clone(), settings.group.max(1));
+                spawn(format!("writer-{number}"), connect, move |conn, connect| {
+                    let held = Held { conn: Some(conn), connect };
+                    Writer { jobs, held, group, buffers: Buffers::default(), after_work }.run();
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok((Self { queue }, threads))
@@ -192,16 +207,15 @@ impl Writers {
     }
 }
 
-struct Writer {
+struct Writer<'a> {
     jobs: Receiver<Box<dyn Job>>,
-    conn: Option<Conn>,
-    connect: Connect,
+    held: Held<'a>,
     group: usize,
     buffers: Buffers,
     after_work: AfterWork,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn run(&mut self) {
         let mut group: Vec<Box<dyn Job>> = Vec::with_capacity(self.group);
         while let Ok(first) = self.jobs.recv() {
@@ -221,13 +235,11 @@ impl Writer {
 
     /// Runs the group in one transaction. Returns whether it left work for the outbox.
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<bool, Error> {
-        let mut held = Held { conn: self.conn.take(), connect: &self.connect };
-        let outcome = held.get().and_then(|conn| run_group(conn, &mut self.buffers, group));
+        let outcome = self.held.get().and_then(|conn| run_group(conn, &mut self.buffers, group));
         if outcome.is_err() {
             self.buffers = Buffers::default();
         }
-        held.drop_if_broken();
-        self.conn = held.conn;
+        self.held.drop_if_broken();
         outcome
     }
 }

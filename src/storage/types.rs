@@ -12,9 +12,11 @@ use diesel::sql_types::{BigInt, Nullable, SmallInt, SqlType};
 use diesel::sqlite::{Sqlite, SqliteValue};
 use uuid::Uuid;
 
+use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, SessionId, SiteId, TokenId};
+use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 
 /// The SQL type of an id on both databases.
@@ -134,5 +136,8 @@ through_number!(SmallInt, i16:
     Action, |action| action.number(), |n| Action::from_number(n).ok_or_else(|| unknown("action", n));
     Via, |via| via.number(), |n| Via::from_number(n).ok_or_else(|| unknown("via", n));
     Badge, |badge| badge.number(), |n| Badge::from_number(n).ok_or_else(|| unknown("badge", n));
+    Policy, |policy| policy.number(), |n| Policy::from_number(n).ok_or_else(|| unknown("policy", n));
+    ArticlePolicy, |policy| policy.number(), |n| ArticlePolicy::from_number(n).ok_or_else(|| unknown("article policy", n));
+    Role, |role| role.number(), |n| Role::from_number(n).ok_or_else(|| unknown("role", n));
+    Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
 );
-through_number!(SmallInt, i16: Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n)););

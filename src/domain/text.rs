@@ -1,0 +1,117 @@
+//! The texts of a comment, parsed: a [`Name`], [`Body`] or [`Title`] that exists is NFC, trimmed and free of characters
+//! that nobody can see. Lengths are checked beside the other fields of a request (`submission.rs`), because operators set
+//! them.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use super::characters::{Blemish, Kind, find_blemish, has_ink};
+use crate::domain::fault::Fault;
+
+/// Normalised to NFC and trimmed of white space at both ends, without a copy when it is so already.
+pub fn tidy(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.nfc().collect())
+}
+
+/// Like [`tidy`], with every run of white space and line separators folded into one space.
+pub fn tidy_line(text: &str) -> String {
+    tidy(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The text, given away.
+            pub fn into_string(self) -> String {
+                self.0
+            }
+        }
+    };
+}
+
+text_type! {
+    /// A person's name as it will be shown.
+    Name
+}
+text_type! {
+    /// The text of a comment as it was typed.
+    Body
+}
+text_type! {
+    /// The title of an article.
+    Title
+}
+
+impl Name {
+    /// Reads a tidied name; `field` is what a fault calls it.
+    pub fn parse(text: &str, field: &'static str) -> Result<Self, Fault> {
+        check(text, Kind::Line, field)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Body {
+    /// Reads a tidied body.
+    pub fn parse(text: &str, field: &'static str) -> Result<Self, Fault> {
+        check(text, Kind::Block, field)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Title {
+    /// Reads a title that [`tidy_line`] has folded.
+    pub fn parse(text: &str, field: &'static str) -> Result<Self, Fault> {
+        check(text, Kind::Line, field)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn check(text: &str, kind: Kind, field: &'static str) -> Result<(), Fault> {
+    match find_blemish(text, kind) {
+        Some(Blemish::Illegal { position }) => Err(Fault::new(
+            field,
+            "illegal_character",
+            format!("Character {position} cannot be shown: a control, invisible or direction-changing one. Remove it."),
+        )),
+        Some(Blemish::TooManyMarks { position }) => Err(Fault::new(
+            field,
+            "too_many_marks",
+            format!("Character {position} is one accent too many on the same letter. Remove some."),
+        )),
+        None if !has_ink(text) => Err(Fault::new(field, "required", "There is nothing to see in it. Please fill it in.")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tidy_composes_and_trims() {
+        assert_eq!(tidy("  Jose\u{301}\u{3000}"), "José");
+        assert!(matches!(tidy(" plain "), Cow::Borrowed("plain")));
+        assert_eq!(tidy_line("A\u{2028}B\r\n\tBcc:\u{85} x "), "A B Bcc: x");
+    }
+
+    #[test]
+    fn a_name_of_nothing_visible_is_none() {
+        assert_eq!(Name::parse("\u{2800}", "name").unwrap_err().code, "required");
+        assert_eq!(Name::parse("a\u{202E}b", "name").unwrap_err().code, "illegal_character");
+        assert!(Body::parse("two\nlines", "body").is_ok());
+    }
+}

@@ -1,0 +1,178 @@
+//! Accounts of moderators and administrators, the sites they look after, and their access tokens.
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::meta;
+use super::schema::{account_sites, accounts, tokens};
+use super::tx::Tx;
+use crate::domain::comment::named_enum;
+use crate::domain::ids::{AccountId, SiteId, TokenId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+named_enum! {
+    /// What an account may do.
+    Role {
+        /// Decides on the sites given to it, and learns nothing of others.
+        Moderator = 0 => "moderator",
+        /// Everything, everywhere.
+        Admin = 1 => "admin",
+    }
+}
+
+/// An account.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = accounts, treat_none_as_default_value = false)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Its e-mail address, encrypted.
+    pub email_sealed: Vec<u8>,
+    /// Keyed hash of the folded address.
+    pub email_hash: Vec<u8>,
+    /// The name beside its decisions.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Argon2id, if it has a password.
+    pub password_hash: Option<String>,
+    /// Whether it is told by mail of comments that wait.
+    pub wants_mail: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it lost every right.
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// An access token; the secret itself is not stored.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = tokens, treat_none_as_default_value = false)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// Whose it is.
+    pub account_id: AccountId,
+    /// What its owner calls it.
+    pub name: String,
+    /// SHA-256 of its 256 random bits.
+    pub token_hash: Vec<u8>,
+    /// What it may be used for.
+    pub scope: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was last seen, to the hour.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Adds an account with its sites. An [`Error::Conflict`] when the address has one already.
+pub fn insert(tx: &mut Tx<'_>, account: &Account, sites: &[SiteId]) -> Result<(), Error> {
+    let added = on!(tx.conn(), |c| diesel::insert_into(accounts::table)
+        .values(account)
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    if added == 0 {
+        return Err(Error::conflict("There is an account with this e-mail address already."));
+    }
+    for site in sites {
+        let row = (account_sites::account_id.eq(account.id), account_sites::site_id.eq(site));
+        on!(tx.conn(), |c| diesel::insert_into(account_sites::table).values(row).on_conflict_do_nothing().execute(c))?;
+    }
+    meta::touch_settings(tx)
+}
+
+/// The account with this keyed hash of its address.
+pub fn find_by_email(conn: &mut Conn, email_hash: &[u8]) -> Result<Option<Account>, Error> {
+    Ok(on!(conn, |c| accounts::table
+        .filter(accounts::email_hash.eq(email_hash))
+        .select(Account::as_select())
+        .get_result(c)
+        .optional())?)
+}
+
+/// The account with this id.
+pub fn find(conn: &mut Conn, id: AccountId) -> Result<Option<Account>, Error> {
+    Ok(on!(conn, |c| accounts::table.find(id).select(Account::as_select()).get_result(c).optional())?)
+}
+
+/// Every account, the oldest first.
+pub fn all(conn: &mut Conn) -> Result<Vec<Account>, Error> {
+    Ok(on!(conn, |c| accounts::table.select(Account::as_select()).order(accounts::id).load(c))?)
+}
+
+/// The sites of an account.
+pub fn sites_of(conn: &mut Conn, id: AccountId) -> Result<Vec<SiteId>, Error> {
+    Ok(on!(conn, |c| account_sites::table
+        .filter(account_sites::account_id.eq(id))
+        .select(account_sites::site_id)
+        .order(account_sites::site_id)
+        .load(c))?)
+}
+
+/// Who is told by mail of what waits on a site: its moderators who want it, and administrators who asked for it.
+pub fn mail_recipients(conn: &mut Conn, site: SiteId) -> Result<Vec<AccountId>, Error> {
+    let looks_after = account_sites::table.filter(account_sites::site_id.eq(site)).select(account_sites::account_id);
+    Ok(on!(conn, |c| accounts::table
+        .filter(accounts::wants_mail)
+        .filter(accounts::disabled_at.is_null())
+        .filter(accounts::id.eq_any(looks_after).or(accounts::role.eq(Role::Admin)))
+        .select(accounts::id)
+        .order(accounts::id)
+        .load(c))?)
+}
+
+/// The names of accounts, for the event log.
+pub fn names(conn: &mut Conn, ids: &[AccountId]) -> Result<Vec<(AccountId, String)>, Error> {
+    Ok(on!(conn, |c| accounts::table
+        .filter(accounts::id.eq_any(ids))
+        .select((accounts::id, accounts::name))
+        .load(c))?)
+}
+
+/// Adds a token.
+pub fn insert_token(tx: &mut Tx<'_>, token: &Token) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::insert_into(tokens::table).values(token).execute(c))?;
+    Ok(())
+}
+
+/// The account behind a token that is valid now.
+pub fn find_by_token(conn: &mut Conn, token_hash: &[u8], now: Timestamp) -> Result<Option<(Account, Token)>, Error> {
+    Ok(on!(conn, |c| tokens::table
+        .inner_join(accounts::table)
+        .filter(tokens::token_hash.eq(token_hash))
+        .filter(tokens::expires_at.gt(now))
+        .filter(tokens::revoked_at.is_null())
+        .filter(accounts::disabled_at.is_null())
+        .select((Account::as_select(), Token::as_select()))
+        .get_result(c)
+        .optional())?)
+}
+
+/// Notes that a token was used.
+pub fn touch_token(tx: &mut Tx<'_>, id: TokenId, now: Timestamp) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::update(tokens::table.find(id)).set(tokens::last_used_at.eq(now)).execute(c))?;
+    Ok(())
+}
+
+/// The tokens of an account, the oldest first.
+pub fn tokens_of(conn: &mut Conn, account: AccountId) -> Result<Vec<Token>, Error> {
+    Ok(on!(conn, |c| tokens::table
+        .filter(tokens::account_id.eq(account))
+        .select(Token::as_select())
+        .order(tokens::id)
+        .load(c))?)
+}
+
+/// Takes a token back; `false` when there is none to take back.
+pub fn revoke_token(tx: &mut Tx<'_>, id: TokenId, now: Timestamp) -> Result<bool, Error> {
+    let valid = tokens::table.find(id).filter(tokens::revoked_at.is_null());
+    Ok(on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))? == 1)
+}

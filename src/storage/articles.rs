@@ -1,0 +1,119 @@
+//! Articles: made by their first comment, named by the key that the blog chose.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::schema::articles;
+use super::tx::Tx;
+use crate::domain::ids::{ArticleId, SiteId};
+use crate::domain::submission::ArticleKey;
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+/// An article.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = articles, treat_none_as_default_value = false)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct Article {
+    /// Its id.
+    pub id: ArticleId,
+    /// Its site.
+    pub site_id: SiteId,
+    /// Its key.
+    pub key: String,
+    /// Its title, from the first approved comment that named one.
+    pub title: Option<String>,
+    /// Its address, likewise.
+    pub url: Option<String>,
+    /// Whether it takes no more comments.
+    pub closed: bool,
+    /// Approved comments.
+    pub comment_count: i64,
+    /// Raised by every change that a reader can see.
+    pub version: i64,
+    /// When the first comment came.
+    pub created_at: Timestamp,
+}
+
+/// The article with this key.
+pub fn find(conn: &mut Conn, site: SiteId, key: &str) -> Result<Option<Article>, Error> {
+    Ok(on!(conn, |c| articles::table
+        .filter(articles::site_id.eq(site))
+        .filter(articles::key.eq(key))
+        .select(Article::as_select())
+        .get_result(c)
+        .optional())?)
+}
+
+/// The article with this key, made with `id` if it is not there.
+pub fn find_or_make(
+    tx: &mut Tx<'_>,
+    site: SiteId,
+    key: &ArticleKey,
+    id: ArticleId,
+    now: Timestamp,
+) -> Result<Article, Error> {
+    if let Some(article) = find(tx.conn(), site, key.as_str())? {
+        return Ok(article);
+    }
+    let article = Article {
+        id,
+        site_id: site,
+        key: key.as_str().to_owned(),
+        title: None,
+        url: None,
+        closed: false,
+        comment_count: 0,
+        version: 0,
+        created_at: now,
+    };
+    let made = on!(tx.conn(), |c| diesel::insert_into(articles::table)
+        .values(&article)
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    if made == 1 {
+        return Ok(article);
+    }
+    // Another connection made it a moment ago.
+    find(tx.conn(), site, key.as_str())?.ok_or_else(|| Error::internal("an article vanished"))
+}
+
+/// The articles with these ids.
+pub fn by_ids(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, Article>, Error> {
+    let rows: Vec<Article> =
+        on!(conn, |c| articles::table.filter(articles::id.eq_any(ids)).select(Article::as_select()).load(c))?;
+    Ok(rows.into_iter().map(|article| (article.id, article)).collect())
+}
+
+/// Fills in title and address where none is stored yet; what is stored is never overwritten.
+pub fn adopt_hints(tx: &mut Tx<'_>, id: ArticleId, title: Option<&str>, url: Option<&str>) -> Result<(), Error> {
+    if let Some(title) = title {
+        let untitled = articles::table.find(id).filter(articles::title.is_null());
+        on!(tx.conn(), |c| diesel::update(untitled).set(articles::title.eq(title)).execute(c))?;
+    }
+    if let Some(url) = url {
+        let unplaced = articles::table.find(id).filter(articles::url.is_null());
+        on!(tx.conn(), |c| diesel::update(unplaced).set(articles::url.eq(url)).execute(c))?;
+    }
+    Ok(())
+}
+
+/// How many approved comments the articles with these keys have; keys that nobody has commented on are not in the answer.
+pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(String, i64)>, Error> {
+    Ok(on!(conn, |c| articles::table
+        .filter(articles::site_id.eq(site))
+        .filter(articles::key.eq_any(keys))
+        .select((articles::key, articles::comment_count))
+        .load(c))?)
+}
+
+/// Closes or opens an article.
+pub fn set_closed(tx: &mut Tx<'_>, id: ArticleId, closed: bool) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::update(articles::table.find(id))
+        .set((articles::closed.eq(closed), articles::version.eq(articles::version + 1)))
+        .execute(c))?;
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Authors: a person on one site, as far as an author token tells. The token is derived by a keyed hash, so nothing secret
+//! is stored; what is stored is how their comments fared.
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::schema::authors;
+use super::tx::Tx;
+use crate::domain::ids::{AuthorId, SiteId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+/// An author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = authors)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct Author {
+    /// The id inside the token.
+    pub id: AuthorId,
+    /// The site on which the token counts.
+    pub site_id: SiteId,
+    /// Comments of theirs that are approved now.
+    pub approved: i64,
+    /// Rejected ones.
+    pub rejected: i64,
+    /// Spam.
+    pub spam: i64,
+    /// When their first comment came.
+    pub created_at: Timestamp,
+}
+
+/// Adds an author.
+pub fn insert(tx: &mut Tx<'_>, author: &Author) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::insert_into(authors::table).values(author).execute(c))?;
+    Ok(())
+}
+
+/// The author with this id on this site.
+pub fn find(conn: &mut Conn, site: SiteId, id: AuthorId) -> Result<Option<Author>, Error> {
+    let author: Option<Author> =
+        on!(conn, |c| authors::table.find(id).select(Author::as_select()).get_result(c).optional())?;
+    Ok(author.filter(|author| author.site_id == site))
+}

@@ -1,0 +1,68 @@
+//! The first answer to a request that carried an `Idempotency-Key`, for 24 hours.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::schema::idempotency_keys;
+use super::tx::Tx;
+use crate::domain::ids::{AuthorId, CommentId, SiteId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+/// How long a key is remembered (contract §2).
+pub const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A remembered answer.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = idempotency_keys)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct Remembered {
+    /// The site in whose scope the key is.
+    pub site_id: SiteId,
+    /// Hash of the key.
+    pub key_hash: Vec<u8>,
+    /// Hash of the request: another one under the same key is refused.
+    pub request_hash: Vec<u8>,
+    /// The comment that was made.
+    pub comment_id: CommentId,
+    /// Whose token the answer carries.
+    pub author_id: AuthorId,
+    /// The answer's HTTP status.
+    pub status: i16,
+    /// The answer's body, without the author token.
+    pub answer: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// What is remembered under a key, unless it is too old.
+pub fn find(conn: &mut Conn, site: SiteId, key_hash: &[u8], now: Timestamp) -> Result<Option<Remembered>, Error> {
+    Ok(on!(conn, |c| idempotency_keys::table
+        .find((site, key_hash))
+        .filter(idempotency_keys::created_at.gt(now.minus(KEPT_FOR)))
+        .select(Remembered::as_select())
+        .get_result(c)
+        .optional())?)
+}
+
+/// Remembers an answer; `false` when the key is taken. An answer that is too old gives way.
+pub fn remember(tx: &mut Tx<'_>, answer: &Remembered) -> Result<bool, Error> {
+    let stale = idempotency_keys::table
+        .find((answer.site_id, &answer.key_hash))
+        .filter(idempotency_keys::created_at.le(answer.created_at.minus(KEPT_FOR)));
+    on!(tx.conn(), |c| diesel::delete(stale).execute(c))?;
+    let added = on!(tx.conn(), |c| diesel::insert_into(idempotency_keys::table)
+        .values(answer)
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(added == 1)
+}
+
+/// Forgets what is older than 24 hours.
+pub fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, Error> {
+    let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(now.minus(KEPT_FOR)));
+    Ok(on!(tx.conn(), |c| diesel::delete(old).execute(c))?)
+}

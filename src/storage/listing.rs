@@ -1,0 +1,270 @@
+//! What readers get: an article's comments in reading order, page by page; the newest of a site. Reads only rows that stand
+//! in the public list, through an index of their order; no query sorts an article.
+
+use diesel::prelude::*;
+
+use super::articles::Article;
+use super::conn::{Conn, on};
+use super::schema::{articles, comments};
+use crate::domain::comment::{Badge, Status};
+use crate::domain::ids::{ArticleId, CommentId, SiteId};
+use crate::domain::listing::{Place, ReadingPath, Sort};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+/// A row of the public list.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = comments)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+#[expect(missing_docs, reason = "the columns are documented in migrations/")]
+pub struct PublicComment {
+    pub id: CommentId,
+    pub parent_id: Option<CommentId>,
+    pub root_id: CommentId,
+    pub depth: i16,
+    pub path: Vec<u8>,
+    pub status: Status,
+    pub name: String,
+    pub website: Option<String>,
+    pub body_html: String,
+    pub badge: Option<Badge>,
+    pub pinned: bool,
+    pub votes_up: i32,
+    pub votes_down: i32,
+    pub score: i32,
+    pub reply_count: i32,
+    pub visible_children: i32,
+    pub created_at: Timestamp,
+    pub edited_at: Option<Timestamp>,
+}
+
+/// A page: its rows, and the place after which the next one begins, if there is one.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// At most as many as were asked for.
+    pub comments: Vec<PublicComment>,
+    /// None on the last page.
+    pub next: Option<Place>,
+}
+
+/// The page of `limit` rows after a place (none: the first page).
+pub fn page(conn: &mut Conn, article: ArticleId, sort: Sort, after: Option<&Place>, limit: i64) -> Result<Page, Error> {
+    let mut rows = Rows { conn, article, wanted: limit + 1, found: Vec::new() };
+    match sort {
+        Sort::Oldest => rows.oldest(after)?,
+        Sort::Newest => rows.newest(after)?,
+        Sort::Top => rows.top(after)?,
+    }
+    let found = rows.found;
+    cut(conn, found, sort, limit)
+}
+
+/// Takes off the row that only told that there are more.
+fn cut(conn: &mut Conn, mut found: Vec<PublicComment>, sort: Sort, limit: i64) -> Result<Page, Error> {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = match found.last() {
+        Some(last) if more => Some(place(conn, last, sort)?),
+        _ => None,
+    };
+    Ok(Page { comments: found, next })
+}
+
+fn place(conn: &mut Conn, row: &PublicComment, sort: Sort) -> Result<Place, Error> {
+    let score = match sort {
+        Sort::Top if row.root_id == row.id => row.score,
+        Sort::Top => on!(conn, |c| comments::table.find(row.root_id).select(comments::score).get_result(c))?,
+        Sort::Oldest | Sort::Newest => 0,
+    };
+    Ok(Place { sort, score, path: ReadingPath(row.path.clone()) })
+}
+
+/// Collects rows strand by strand until enough are found. A strand is a range of one index, so each reads what it returns.
+struct Rows<'a> {
+    conn: &'a mut Conn,
+    article: ArticleId,
+    wanted: i64,
+    found: Vec<PublicComment>,
+}
+
+/// The visible comments of an article; a macro, because the type of the query has no name worth writing.
+macro_rules! listed {
+    ($article:expr) => {
+        comments::table.filter(comments::article_id.eq($article)).filter(comments::visible).select(PublicComment::as_select())
+    };
+}
+
+impl Rows<'_> {
+    fn missing(&self) -> i64 {
+        self.wanted - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
+    }
+
+    fn oldest(&mut self, after: Option<&Place>) -> Result<(), Error> {
+        let (article, limit) = (self.article, self.missing());
+        let path = after.map(|place| place.path.0.as_slice()).unwrap_or_default();
+        self.found = on!(&mut *self.conn, |c| listed!(article)
+            .filter(comments::path.gt(path))
+            .order(comments::path)
+            .limit(limit)
+            .load(c))?;
+        Ok(())
+    }
+
+    fn newest(&mut self, after: Option<&Place>) -> Result<(), Error> {
+        let root = after.and_then(|place| place.path.root());
+        if let (Some(place), Some(root)) = (after, root) {
+            self.rest_of_thread(root, &place.path.0)?;
+        }
+        let (article, limit) = (self.article, self.missing());
+        if limit <= 0 {
+            return Ok(());
+        }
+        let before = root.unwrap_or(CommentId(uuid::Uuid::max()));
+        let rows: Vec<PublicComment> = on!(&mut *self.conn, |c| listed!(article)
+            .filter(comments::root_id.lt(before))
+            .order((comments::root_id.desc(), comments::path))
+            .limit(limit)
+            .load(c))?;
+        self.found.extend(rows);
+        Ok(())
+    }
+
+    fn rest_of_thread(&mut self, root: CommentId, after: &[u8]) -> Result<(), Error> {
+        let (article, limit) = (self.article, self.missing());
+        let rows: Vec<PublicComment> = on!(&mut *self.conn, |c| listed!(article)
+            .filter(comments::root_id.eq(root))
+            .filter(comments::path.gt(after))
+            .order(comments::path)
+            .limit(limit)
+            .load(c))?;
+        self.found.extend(rows);
+        Ok(())
+    }
+
+    fn top(&mut self, after: Option<&Place>) -> Result<(), Error> {
+        let root = after.and_then(|place| place.path.root());
+        let mut roots = Vec::new();
+        if let (Some(place), Some(root)) = (after, root) {
+            self.rest_of_thread(root, &place.path.0)?;
+            roots = self.roots_of_score(place.score, root)?;
+        }
+        let score = after.map_or(i32::MAX, |place| place.score);
+        let first_page = after.is_none();
+        let missing = self.missing() - i64::try_from(roots.len()).unwrap_or(0);
+        if missing > 0 {
+            roots.extend(self.roots_below(score, first_page, missing)?);
+        }
+        for root in roots {
+            if self.missing() <= 0 {
+                break;
+            }
+            let (id, path, has_replies) = (root.id, root.path.clone(), root.visible_children > 0);
+            self.found.push(root);
+            if has_replies && self.missing() > 0 {
+                self.rest_of_thread(id, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn roots_of_score(&mut self, score: i32, after: CommentId) -> Result<Vec<PublicComment>, Error> {
+        let (article, limit) = (self.article, self.missing().max(0));
+        Ok(on!(&mut *self.conn, |c| listed!(article)
+            .filter(comments::parent_id.is_null())
+            .filter(comments::score.eq(score))
+            .filter(comments::id.gt(after))
+            .order(comments::id)
+            .limit(limit)
+            .load(c))?)
+    }
+
+    fn roots_below(&mut self, score: i32, included: bool, limit: i64) -> Result<Vec<PublicComment>, Error> {
+        let article = self.article;
+        let below = i64::from(score) + i64::from(included);
+        let below = i32::try_from(below).unwrap_or(i32::MAX);
+        Ok(on!(&mut *self.conn, |c| listed!(article)
+            .filter(comments::parent_id.is_null())
+            .filter(comments::score.lt(below))
+            .order((comments::score.desc(), comments::id))
+            .limit(limit)
+            .load(c))?)
+    }
+}
+
+/// The page that holds a comment, as paging from the start would give it; none when the comment is not in the list.
+pub fn page_around(
+    conn: &mut Conn,
+    article: ArticleId,
+    sort: Sort,
+    around: CommentId,
+    limit: i64,
+) -> Result<Option<Page>, Error> {
+    let target: Option<PublicComment> =
+        on!(&mut *conn, |c| listed!(article).filter(comments::id.eq(around)).get_result(c).optional())?;
+    let Some(target) = target else { return Ok(None) };
+    let before = rows_before(conn, article, sort, &target)?;
+    let start = before - before % limit;
+    let ordered_by_index = sort != Sort::Top;
+    let found: Vec<PublicComment> = if ordered_by_index {
+        on!(&mut *conn, |c| {
+            let query = listed!(article).limit(limit + 1).offset(start).into_boxed();
+            match sort {
+                Sort::Newest => query.order((comments::root_id.desc(), comments::path)).load(c),
+                _ => query.order(comments::path).load(c),
+            }
+        })?
+    } else {
+        // The order of the roots' votes over whole threads: no index has it, so a permalink into `top` sorts the article.
+        let roots = diesel::alias!(comments as roots);
+        on!(&mut *conn, |c| listed!(article)
+            .inner_join(roots.on(roots.field(comments::id).eq(comments::root_id)))
+            .order((roots.field(comments::score).desc(), comments::root_id, comments::path))
+            .limit(limit + 1)
+            .offset(start)
+            .load(c))?
+    };
+    cut(conn, found, sort, limit).map(Some)
+}
+
+fn rows_before(conn: &mut Conn, article: ArticleId, sort: Sort, target: &PublicComment) -> Result<i64, Error> {
+    let path = target.path.as_slice();
+    let visible = || comments::table.filter(comments::article_id.eq(article)).filter(comments::visible);
+    let in_thread = || visible().filter(comments::root_id.eq(target.root_id)).filter(comments::path.lt(path)).count();
+    Ok(match sort {
+        Sort::Oldest => on!(conn, |c| visible().filter(comments::path.lt(path)).count().get_result(c))?,
+        Sort::Newest => {
+            let newer: i64 =
+                on!(&mut *conn, |c| visible().filter(comments::root_id.gt(target.root_id)).count().get_result(c))?;
+            let above: i64 = on!(conn, |c| in_thread().get_result(c))?;
+            newer + above
+        }
+        Sort::Top => {
+            let score: i32 =
+                on!(&mut *conn, |c| comments::table.find(target.root_id).select(comments::score).get_result(c))?;
+            let roots = diesel::alias!(comments as roots);
+            let root_score = roots.field(comments::score);
+            let better: i64 = on!(&mut *conn, |c| visible()
+                .inner_join(roots.on(roots.field(comments::id).eq(comments::root_id)))
+                .filter(root_score.gt(score).or(root_score.eq(score).and(comments::root_id.lt(target.root_id))))
+                .count()
+                .get_result(c))?;
+            let above: i64 = on!(conn, |c| in_thread().get_result(c))?;
+            better + above
+        }
+    })
+}
+
+/// The newest approved comments of a site, each with its article.
+pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
+    Ok(on!(conn, |c| comments::table
+        .inner_join(articles::table)
+        .filter(comments::site_id.eq(site))
+        .filter(comments::visible)
+        .filter(comments::status.eq(Status::Approved))
+        .order(comments::id.desc())
+        .limit(limit)
+        .select((PublicComment::as_select(), Article::as_select()))
+        .load(c))?)
+}

@@ -1,0 +1,137 @@
+//! Sites and their counters.
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::schema::{site_counts, sites};
+use super::tx::Tx;
+use super::meta;
+use crate::domain::ids::SiteId;
+use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
+use crate::domain::time::Timestamp;
+use crate::domain::web::Origin;
+use crate::error::Error;
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = sites, treat_none_as_default_value = false)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+struct SiteRow {
+    id: SiteId,
+    key: String,
+    name: String,
+    url: Option<String>,
+    origins: String,
+    moderation: Policy,
+    articles: ArticlePolicy,
+    language: String,
+    settings: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl SiteRow {
+    fn of(site: &Site, now: Timestamp) -> Result<Self, Error> {
+        let origins: Vec<&str> = site.origins.iter().map(Origin::as_str).collect();
+        Ok(Self {
+            id: site.id,
+            key: site.key.as_str().to_owned(),
+            name: site.name.clone(),
+            url: site.url.clone(),
+            origins: serde_json::to_string(&origins).map_err(Error::internal)?,
+            moderation: site.policy,
+            articles: site.articles,
+            language: site.language.clone(),
+            settings: "{}".to_owned(),
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    fn into_site(self) -> Result<Site, Error> {
+        let origins: Vec<String> = serde_json::from_str(&self.origins).map_err(Error::internal)?;
+        Ok(Site {
+            id: self.id,
+            key: SiteKey::parse(&self.key).map_err(|_| Error::internal("a stored site key is illegal"))?,
+            name: self.name,
+            url: self.url,
+            origins: origins.iter().filter_map(|origin| Origin::parse(origin)).collect(),
+            policy: self.moderation,
+            articles: self.articles,
+            language: self.language,
+        })
+    }
+}
+
+/// Adds a site. An [`Error::Conflict`] when the key is taken.
+pub fn insert(tx: &mut Tx<'_>, site: &Site, now: Timestamp) -> Result<(), Error> {
+    let row = SiteRow::of(site, now)?;
+    let added =
+        on!(tx.conn(), |c| diesel::insert_into(sites::table).values(&row).on_conflict_do_nothing().execute(c))?;
+    if added == 0 {
+        return Err(Error::conflict("There is a site with this key already."));
+    }
+    let counts = (
+        site_counts::site_id.eq(site.id),
+        site_counts::pending.eq(0_i64),
+        site_counts::approved.eq(0_i64),
+        site_counts::rejected.eq(0_i64),
+        site_counts::spam.eq(0_i64),
+    );
+    on!(tx.conn(), |c| diesel::insert_into(site_counts::table).values(counts).execute(c))?;
+    meta::touch_settings(tx)
+}
+
+/// Writes the settings of a site that is there.
+pub fn update(tx: &mut Tx<'_>, site: &Site, now: Timestamp) -> Result<(), Error> {
+    let row = SiteRow::of(site, now)?;
+    let change = (
+        sites::name.eq(row.name),
+        sites::url.eq(row.url),
+        sites::origins.eq(row.origins),
+        sites::moderation.eq(row.moderation),
+        sites::articles.eq(row.articles),
+        sites::language.eq(row.language),
+        sites::updated_at.eq(now),
+    );
+    let changed = on!(tx.conn(), |c| diesel::update(sites::table.find(row.id)).set(change).execute(c))?;
+    if changed == 0 {
+        return Err(Error::NotFound);
+    }
+    meta::touch_settings(tx)
+}
+
+/// Every site, by key.
+pub fn all(conn: &mut Conn) -> Result<Vec<Site>, Error> {
+    let rows = on!(conn, |c| sites::table.select(SiteRow::as_select()).order(sites::key).load(c))?;
+    rows.into_iter().map(SiteRow::into_site).collect()
+}
+
+/// How many comments of a site stand in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = site_counts)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct SiteCounts {
+    /// The site.
+    pub site_id: SiteId,
+    /// Waiting comments.
+    pub pending: i64,
+    /// Public ones.
+    pub approved: i64,
+    /// Refused ones.
+    pub rejected: i64,
+    /// Spam.
+    pub spam: i64,
+}
+
+/// The counters of the given sites; none means all.
+pub fn counts(conn: &mut Conn, wanted: Option<&[SiteId]>) -> Result<Vec<SiteCounts>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = site_counts::table.select(SiteCounts::as_select()).order(site_counts::site_id).into_boxed();
+        if let Some(wanted) = wanted {
+            query = query.filter(site_counts::site_id.eq_any(wanted));
+        }
+        query.load(c)
+    })?)
+}

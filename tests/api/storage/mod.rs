@@ -1,0 +1,7 @@
+//! The storage layer on both databases: one body, two tests.
+
+mod group_commit;
+mod outbox;
+mod queue;
+mod reading;
+mod schema;

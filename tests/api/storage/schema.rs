@@ -1,0 +1,106 @@
+//! The schema: the same on both databases, brought up once however many start at once, refused when it is too new.
+
+use afterword::domain::ids::SiteId;
+use afterword::error::Error;
+use afterword::storage::{Conn, Db, DatabaseSettings, meta, migrations, sites};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use crate::support::database::{Backend, TestDatabase, on_both_databases};
+use crate::support::{postgres, rows};
+
+on_both_databases!(every_column_is_there, starting_five_times_at_once, a_newer_schema_is_refused, facts_are_written_once);
+
+/// Selects no row of every column, so that `schema.rs` and the migrations agree.
+async fn every_column_is_there(backend: Backend) {
+    use afterword::storage::schema::*;
+    let database = TestDatabase::new(backend);
+    let db = database.open();
+    macro_rules! select_all {
+        ($conn:expr, $($table:ident),+) => {$(
+            match $conn {
+                Conn::Sqlite(c) => { $table::table.select($table::all_columns).limit(0).execute(c)?; }
+                Conn::Postgres(c) => { $table::table.select($table::all_columns).limit(0).execute(c)?; }
+            }
+        )+};
+    }
+    db.read(|conn| {
+        select_all!(
+            conn, meta, sites, site_counts, articles, authors, comments, events, outbox, idempotency_keys, accounts,
+            account_sites, sessions, tokens
+        );
+        assert!(migrations::is_current(conn)?);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn starting_five_times_at_once(backend: Backend) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = match backend {
+        Backend::Sqlite => format!("sqlite:{}", folder.path().join("new/test.db").display()),
+        Backend::Postgres => postgres::empty_database(),
+    };
+    let settings = DatabaseSettings { url, pool_size: 1, write_connections: 1 };
+    let starts = (0..5).map(|_| {
+        let settings = settings.clone();
+        tokio::task::spawn_blocking(move || Db::open(&settings).map(|db| db.migrated().len()))
+    });
+    let mut ran = Vec::new();
+    for start in starts.collect::<Vec<_>>() {
+        ran.push(start.await.unwrap().unwrap());
+    }
+    ran.sort_unstable();
+    assert_eq!(ran[..4], [0; 4], "four find the work done");
+    assert!(ran[4] > 0, "one migrates");
+}
+
+async fn a_newer_schema_is_refused(backend: Backend) {
+    let database = TestDatabase::new(backend);
+    let db = database.open();
+    let sql = "UPDATE meta SET value = '999' WHERE key = 'oldest_binary'";
+    db.write(move |tx| {
+        match tx.conn() {
+            Conn::Sqlite(c) => c.batch_execute(sql)?,
+            Conn::Postgres(c) => c.batch_execute(sql)?,
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    drop(db);
+    let settings = database.settings.clone();
+    let refused = tokio::task::spawn_blocking(move || Db::open(&settings).err()).await.unwrap();
+    let Some(Error::Internal(cause)) = refused else { panic!("it must be refused") };
+    assert!(cause.to_string().contains("newer afterword"), "{cause}");
+}
+
+async fn facts_are_written_once(backend: Backend) {
+    let database = TestDatabase::new(backend);
+    let db = database.open();
+    let first = db.write(|tx| meta::get_or_put(tx, "key_check", "one")).await.unwrap();
+    let second = db.write(|tx| meta::get_or_put(tx, "key_check", "two")).await.unwrap();
+    assert_eq!((first.as_str(), second.as_str()), ("one", "one"));
+    let before = db.read(meta::settings_revision).await.unwrap();
+    let site = rows::site(1, "blog");
+    let twin = rows::site(2, "blog");
+    db.write(move |tx| sites::insert(tx, &site, rows::NOW)).await.unwrap();
+    assert!(db.read(meta::settings_revision).await.unwrap() > before);
+    let taken = db.write(move |tx| sites::insert(tx, &twin, rows::NOW)).await;
+    assert!(matches!(taken, Err(Error::Conflict(_))));
+    let all = db.read(sites::all).await.unwrap();
+    assert_eq!(all.iter().map(|site| site.id).collect::<Vec<_>>(), [SiteId(rows::uuid(1))]);
+}
+
+#[test]
+fn sqlite_is_built_without_preparing_on_every_limit() {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        compile_options: String,
+    }
+    let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    let options: Vec<Row> = diesel::sql_query("PRAGMA compile_options").load(&mut conn).unwrap();
+    assert!(options.iter().any(|row| row.compile_options == "ENABLE_QPSG"), "see .cargo/config.toml");
+}
