@@ -122,7 +122,7 @@ pub fn reasons_json(reasons: &[HoldReason]) -> Result<String, Error> {
 /// Adds a comment and carries its arrival to everything that counts or shows it.
 pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
-    words::index(tx, comment.id, &comment.name, &comment.body)?;
+    tx.index(comment.id, &comment.name, &comment.body);
     carry(tx, comment, None, comment.status)?;
     Ok(())
 }
@@ -237,8 +237,7 @@ fn write_text(tx: &mut Tx<'_>, comment: &mut Comment, text: &Text) -> Result<(),
         comments::text_hash.eq(&text.text_hash),
     );
     on!(tx.conn(), |c| diesel::update(comments::table.find(comment.id)).set(set).execute(c))?;
-    words::forget(tx, comment.id)?;
-    words::index(tx, comment.id, &text.name, &text.body)
+    words::replace(tx, comment.id, &text.name, &text.body)
 }
 
 /// Removes a comment for good. With replies below it a row without any text stays, as long as they do.

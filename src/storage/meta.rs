@@ -19,6 +19,18 @@ pub fn get_or_put(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<String, Err
     get(tx.conn(), key)?.ok_or_else(|| Error::internal("a fact vanished"))
 }
 
+/// Writes a fact, whatever was there.
+pub fn put(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<(), Error> {
+    let row = (meta::key.eq(key), meta::value.eq(value));
+    on!(tx.conn(), |c| diesel::insert_into(meta::table)
+        .values(row)
+        .on_conflict(meta::key)
+        .do_update()
+        .set(meta::value.eq(value))
+        .execute(c))?;
+    Ok(())
+}
+
 /// Raises the revision of the settings, so that every running instance loads sites and accounts anew.
 pub fn touch_settings(tx: &mut Tx<'_>) -> Result<(), Error> {
     on!(tx.conn(), |c| diesel::sql_query(

@@ -23,7 +23,7 @@ mod sqlite;
 mod threads;
 mod tx;
 pub mod types;
-mod words;
+pub mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -142,6 +142,11 @@ impl Db {
     /// The migrations that [`Db::open`] ran.
     pub fn migrated(&self) -> &[String] {
         &self.inner.migrated
+    }
+
+    /// Whether nothing waits to be written: the moment for work that can wait.
+    pub fn writer_is_idle(&self) -> bool {
+        self.inner.writers.as_ref().is_none_or(Writers::is_idle)
     }
 
     /// Wakes when a commit left work in the outbox.

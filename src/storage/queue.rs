@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::schema::comments;
-use super::words::Matches;
+use super::words::{self, Matches};
 use super::comments::Comment;
 use crate::domain::comment::Status;
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
@@ -52,8 +52,9 @@ pub fn page(conn: &mut Conn, filter: &QueueFilter) -> Result<Vec<Comment>, Error
         return Ok(Vec::new());
     }
     let mut rows = Vec::new();
+    let narrowing = words.map(|words| Ok::<_, Error>(Question { tail: words::find_in_tail(conn, &words)?, words })).transpose()?;
     for strand in strands(filter) {
-        rows.extend(read(conn, strand, filter, words.as_deref())?);
+        rows.extend(read(conn, strand, filter, narrowing.as_ref())?);
     }
     rows.sort_unstable_by_key(|row: &Comment| row.id);
     rows.dedup_by_key(|row| row.id);
@@ -62,6 +63,12 @@ pub fn page(conn: &mut Conn, filter: &QueueFilter) -> Result<Vec<Comment>, Error
     }
     rows.truncate(usize::try_from(filter.limit).unwrap_or(0));
     Ok(rows)
+}
+
+/// What a search asks for, and the comments that match it although the index does not have them yet.
+struct Question {
+    words: Vec<String>,
+    tail: Vec<CommentId>,
 }
 
 fn strands(filter: &QueueFilter) -> Vec<Strand> {
@@ -84,7 +91,7 @@ fn strands(filter: &QueueFilter) -> Vec<Strand> {
     strands
 }
 
-fn read(conn: &mut Conn, strand: Strand, filter: &QueueFilter, words: Option<&[String]>) -> Result<Vec<Comment>, Error> {
+fn read(conn: &mut Conn, strand: Strand, filter: &QueueFilter, question: Option<&Question>) -> Result<Vec<Comment>, Error> {
     macro_rules! narrowed {
         ($matches:expr) => {{
             let mut query = comments::table.select(Comment::as_select()).limit(filter.limit).into_boxed();
@@ -107,8 +114,8 @@ fn read(conn: &mut Conn, strand: Strand, filter: &QueueFilter, words: Option<&[S
                     query
                 }
             };
-            if let Some(words) = words {
-                query = query.filter($matches(words));
+            if let Some(question) = question {
+                query = query.filter($matches(&question.words).or(comments::id.eq_any(&question.tail)));
             }
             if filter.newest_first {
                 let query = query.order(comments::id.desc());

@@ -194,6 +194,11 @@ impl Writers {
         Ok((Self { queue }, threads))
     }
 
+    /// Whether no job waits.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Runs `work` in a transaction and waits until it is durable.
     pub async fn run<T, F>(&self, work: F) -> Result<T, Error>
     where

@@ -10,7 +10,8 @@ use super::conn::{Conn, on};
 use super::events::{self, NewEvent};
 use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
 use super::outbox::{self, NewOutbox};
-use crate::domain::ids::{ArticleId, AuthorId, SiteId};
+use super::words::{self, Words};
+use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::error::Error;
 
 /// An open transaction.
@@ -25,6 +26,7 @@ pub(super) struct Buffers {
     events: Vec<NewEvent>,
     outbox: Vec<NewOutbox>,
     bumps: Vec<Bump>,
+    words: Vec<Words>,
 }
 
 enum Bump {
@@ -39,6 +41,7 @@ pub(super) struct Mark {
     events: usize,
     outbox: usize,
     bumps: usize,
+    words: usize,
 }
 
 impl<'a> Tx<'a> {
@@ -59,6 +62,13 @@ impl<'a> Tx<'a> {
     /// Adds a piece of work; one with a dedupe key that is there already is left out.
     pub fn enqueue(&mut self, work: NewOutbox) {
         self.buffers.outbox.push(work);
+    }
+
+    /// Adds a new comment to the search index.
+    pub(super) fn index(&mut self, id: CommentId, name: &str, body: &str) {
+        if words::written_at_once(self.conn) {
+            self.buffers.words.push(Words::of(id, name, body));
+        }
     }
 
     /// Changes an article's counters.
@@ -84,13 +94,14 @@ impl Buffers {
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { events: self.events.len(), outbox: self.outbox.len(), bumps: self.bumps.len() }
+        Mark { events: self.events.len(), outbox: self.outbox.len(), bumps: self.bumps.len(), words: self.words.len() }
     }
 
     pub(super) fn cut_back(&mut self, mark: Mark) {
         self.events.truncate(mark.events);
         self.outbox.truncate(mark.outbox);
         self.bumps.truncate(mark.bumps);
+        self.words.truncate(mark.words);
     }
 
     /// Writes everything and empties the buffers. Counters come last and sorted by id, so that two groups on two
@@ -98,8 +109,10 @@ impl Buffers {
     pub(super) fn flush(&mut self, conn: &mut Conn) -> Result<(), Error> {
         events::insert_all(conn, &self.events)?;
         outbox::insert_all(conn, &self.outbox)?;
+        words::add_new(conn, &self.words)?;
         self.events.clear();
         self.outbox.clear();
+        self.words.clear();
         self.write_counters(conn)
     }
 

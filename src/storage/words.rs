@@ -1,42 +1,82 @@
 //! The full-text index over names and texts; never over e-mail addresses. Words are cut by `domain::search`, so both
-//! databases find the same. This file branches on the database: SQLite has FTS5, PostgreSQL `tsvector`.
+//! databases find the same. This file branches on the database: PostgreSQL has `tsvector`, filled in the comment's own
+//! transaction. SQLite has FTS5, whose inserts would cost a third of all submissions: it is filled behind them, by
+//! [`catch_up`], and what it does not have yet (the *tail*: rows after `meta.words_until`) is searched row by row.
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
 use super::conn::Conn;
 use super::schema::comments;
 use super::tx::Tx;
 use super::types::Uid;
+use super::meta;
 use crate::domain::ids::CommentId;
 use crate::domain::search;
 use crate::error::Error;
 
-/// Adds the words of a comment.
-pub(super) fn index(tx: &mut Tx<'_>, id: CommentId, name: &str, body: &str) -> Result<(), Error> {
-    let mut words = search::words(name);
-    words.extend(search::words(body));
-    match tx.conn() {
-        Conn::Sqlite(c) => AddWords { id, words: words.join(" ") }.execute(c)?,
-        #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => diesel::sql_query(
-            "INSERT INTO comment_words (comment_id, words) VALUES ($1, array_to_tsvector($2)) \
-             ON CONFLICT (comment_id) DO UPDATE SET words = excluded.words",
-        )
-        .bind::<Uid, _>(id)
-        .bind::<diesel::sql_types::Array<Text>, _>(distinct(words))
-        .execute(c)?,
-    };
-    Ok(())
+/// The words of one comment.
+pub(super) struct Words {
+    pub id: CommentId,
+    pub words: Vec<String>,
 }
 
-#[cfg(feature = "postgres")]
-fn distinct(mut words: Vec<String>) -> Vec<String> {
-    words.sort_unstable();
-    words.dedup();
-    words
+impl Words {
+    pub fn of(id: CommentId, name: &str, body: &str) -> Self {
+        let mut words = search::words(name);
+        words.extend(search::words(body));
+        words.sort_unstable();
+        words.dedup();
+        Self { id, words }
+    }
+}
+
+/// Adds the words of new comments at the end of a group: one statement for all of them, or none where they follow later.
+pub(super) fn add_new(conn: &mut Conn, new: &[Words]) -> Result<(), Error> {
+    match conn {
+        Conn::Sqlite(_) => Ok(()),
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) if !new.is_empty() => {
+            let (ids, words): (Vec<CommentId>, Vec<String>) = new.iter().map(|new| (new.id, new.words.join(" "))).unzip();
+            diesel::sql_query(
+                "INSERT INTO comment_words (comment_id, words) \
+                 SELECT id, array_to_tsvector(string_to_array(words, ' ')) FROM unnest($1, $2) AS new (id, words)",
+            )
+            .bind::<diesel::sql_types::Array<Uid>, _>(ids)
+            .bind::<diesel::sql_types::Array<Text>, _>(words)
+            .execute(c)?;
+            Ok(())
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => Ok(()),
+    }
+}
+
+/// Whether new comments' words are written with them.
+pub(super) fn written_at_once(conn: &Conn) -> bool {
+    !matches!(conn, Conn::Sqlite(_))
+}
+
+/// Writes the words of a comment whose text changed.
+pub(super) fn replace(tx: &mut Tx<'_>, id: CommentId, name: &str, body: &str) -> Result<(), Error> {
+    forget(tx, id)?;
+    let words = Words::of(id, name, body);
+    match tx.conn() {
+        Conn::Sqlite(c) => {
+            diesel::sql_query(
+                "INSERT INTO comment_words (rowid, words) SELECT seq, ? FROM comments WHERE id = ? AND seq <= \
+                 (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'words_until')",
+            )
+            .bind::<Text, _>(words.words.join(" "))
+            .bind::<Uid, _>(id)
+            .execute(c)?;
+            Ok(())
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => add_new(tx.conn(), &[words]),
+    }
 }
 
 /// Takes the words of a comment out of the index.
@@ -50,23 +90,64 @@ pub(super) fn forget(tx: &mut Tx<'_>, id: CommentId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs with every submission, so it is prepared once (Diesel prepares `sql_query` anew each time).
-#[derive(QueryId)]
-struct AddWords {
+#[derive(QueryableByName)]
+struct TailRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Uid)]
     id: CommentId,
-    words: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    body: String,
 }
 
-impl QueryFragment<Sqlite> for AddWords {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO comment_words (rowid, words) SELECT seq, ");
-        out.push_bind_param::<Text, _>(&self.words)?;
-        out.push_sql(" FROM comments WHERE id = ");
-        out.push_bind_param::<Uid, _>(&self.id)
+fn words_until(conn: &mut Conn) -> Result<i64, Error> {
+    Ok(meta::get(conn, "words_until")?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+fn tail(conn: &mut SqliteConnection, until: i64, limit: i64) -> QueryResult<Vec<TailRow>> {
+    diesel::sql_query("SELECT seq, id, name, body FROM comments WHERE seq > ? ORDER BY seq LIMIT ?")
+        .bind::<BigInt, _>(until)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+}
+
+/// Indexes up to `limit` comments of the tail. Returns how many it took; fewer than `limit` means that it is at the end.
+pub fn catch_up(tx: &mut Tx<'_>, limit: i64) -> Result<usize, Error> {
+    let until = words_until(tx.conn())?;
+    let Conn::Sqlite(c) = tx.conn() else { return Ok(0) };
+    let rows = tail(c, until, limit)?;
+    for row in &rows {
+        let words = Words::of(row.id, &row.name, &row.body).words.join(" ");
+        diesel::sql_query("INSERT INTO comment_words (rowid, words) VALUES (?, ?)")
+            .bind::<BigInt, _>(row.seq)
+            .bind::<Text, _>(words)
+            .execute(c)?;
     }
+    if let Some(last) = rows.last() {
+        meta::put(tx, "words_until", &last.seq.to_string())?;
+    }
+    Ok(rows.len())
 }
 
-impl<C> RunQueryDsl<C> for AddWords {}
+/// Comments of the tail that a question matches, found by reading it. At most this many rows are read; a tail that long
+/// means that the index is about to catch up.
+const LONGEST_TAIL: i64 = 50_000;
+
+/// The ids of comments that match and are not in the index yet.
+pub(super) fn find_in_tail(conn: &mut Conn, question: &[String]) -> Result<Vec<CommentId>, Error> {
+    let until = words_until(conn)?;
+    let Conn::Sqlite(c) = conn else { return Ok(Vec::new()) };
+    let matches = |row: &TailRow| {
+        let words = Words::of(row.id, &row.name, &row.body).words;
+        let has = |asked: &String| {
+            words.iter().any(|word| if is_beginning(asked) { word.starts_with(asked.as_str()) } else { word == asked })
+        };
+        question.iter().all(has)
+    };
+    Ok(tail(c, until, LONGEST_TAIL)?.iter().filter(|row| matches(row)).map(|row| row.id).collect())
+}
 
 /// A condition on `comments`: its words have every word of the question, each as the beginning of a word.
 #[derive(QueryId, Clone)]

@@ -106,9 +106,10 @@ CREATE INDEX comments_text ON comments (article_id, text_hash);
 CREATE INDEX comments_email ON comments (email_hash) WHERE email_hash IS NOT NULL;
 CREATE INDEX comments_author ON comments (author_id, id);
 
--- Words and pairs of ideographs, cut by src/domain/search.rs; `rowid` is `comments.seq`.
+-- Words and pairs of ideographs, cut by src/domain/search.rs; `rowid` is `comments.seq`. It follows the comments:
+-- those after meta.words_until are not in it yet.
 CREATE VIRTUAL TABLE comment_words USING fts5 (
-    words, content = '', contentless_delete = 1, detail = full, tokenize = "unicode61 remove_diacritics 0"
+    words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
 );
 
 -- Append-only; no text that a visitor wrote.
@@ -205,4 +206,4 @@ CREATE TABLE tokens (
 );
 CREATE INDEX tokens_account ON tokens (account_id);
 
-INSERT INTO meta (key, value) VALUES ('oldest_binary', '1'), ('settings_revision', '1');
+INSERT INTO meta (key, value) VALUES ('oldest_binary', '1'), ('settings_revision', '1'), ('words_until', '0');
