@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::domain::email::Email;
-use crate::domain::ids::{ArticleId, AuthorId, SiteId};
+use crate::domain::ids::{AuthorId, SiteId};
 use crate::error::Error;
 
 /// Begins every author token, so that people and scanners know one when they see it.
@@ -92,6 +92,11 @@ impl Keys {
         hex(&self.current.check)
     }
 
+    /// Whether a check value is that of one of these keys.
+    pub fn knows(&self, check: &str) -> bool {
+        std::iter::once(&self.current).chain(&self.older).any(|set| hex(&set.check) == check)
+    }
+
     /// Encrypts a private value for its place.
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0_u8; 24];
@@ -128,11 +133,9 @@ impl Keys {
         self.current.lookup("email", &[email.folded().as_bytes()]).to_vec()
     }
 
-    /// Finds a double: the same normalised name and text on the same article.
-    pub fn text_hash(&self, article: ArticleId, normalised: &str) -> Vec<u8> {
-        let [hash @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-            self.current.lookup("text", &[article.as_bytes(), normalised.as_bytes()]);
-        hash.to_vec()
+    /// Finds a double: equal for equal normalised names and texts.
+    pub fn text_hash(&self, normalised: &str) -> Vec<u8> {
+        self.current.lookup("text", &[normalised.as_bytes()]).first_chunk::<16>().map_or_else(Vec::new, |hash| hash.to_vec())
     }
 
     /// The picture beside a name on a site: equal for equal names, and no way back to anything.
@@ -155,16 +158,26 @@ impl Keys {
         format!("{AUTHOR_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
+    /// The author that a token names, true or not; to find out for which site it must be checked.
+    pub fn claimed_author(token: &str) -> Option<AuthorId> {
+        author_token_parts(token).map(|(_, author, _)| author)
+    }
+
     /// The author behind a token; none for one that we did not make for this site.
     pub fn read_author_token(&self, site: SiteId, token: &str) -> Option<AuthorId> {
-        let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(AUTHOR_TOKEN_PREFIX)?).ok()?;
-        let bytes: [u8; 36] = bytes.try_into().ok()?;
-        let (key_id, rest) = bytes.split_first_chunk::<4>()?;
-        let (author, mac) = rest.split_first_chunk::<16>()?;
-        let author = AuthorId(uuid::Uuid::from_bytes(*author));
-        let expected = self.set(*key_id)?.author_mac(site, author);
-        bool::from(expected.as_slice().ct_eq(mac)).then_some(author)
+        let (key_id, author, mac) = author_token_parts(token)?;
+        let expected = self.set(key_id)?.author_mac(site, author);
+        bool::from(expected.ct_eq(&mac)).then_some(author)
     }
+}
+
+/// Key id, author and MAC of an author token.
+fn author_token_parts(token: &str) -> Option<([u8; 4], AuthorId, [u8; 16])> {
+    let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(AUTHOR_TOKEN_PREFIX)?).ok()?;
+    let bytes: [u8; 36] = bytes.try_into().ok()?;
+    let (key_id, rest) = bytes.split_first_chunk::<4>()?;
+    let (author, mac) = rest.split_first_chunk::<16>()?;
+    Some((*key_id, AuthorId(uuid::Uuid::from_bytes(*author)), mac.try_into().ok()?))
 }
 
 impl KeySet {

@@ -23,6 +23,15 @@ pub fn tidy_line(text: &str) -> String {
     tidy(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Name and text in the form in which two comments count as the same: compatibility forms, case and white space folded.
+pub fn double_form(name: &str, body: &str) -> String {
+    let fold = |text: &str| {
+        let folded: String = text.nfkc().flat_map(char::to_lowercase).collect();
+        folded.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    format!("{}\n{}", fold(name), fold(body))
+}
+
 macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -106,6 +115,12 @@ mod tests {
         assert_eq!(tidy("  Jose\u{301}\u{3000}"), "José");
         assert!(matches!(tidy(" plain "), Cow::Borrowed("plain")));
         assert_eq!(tidy_line("A\u{2028}B\r\n\tBcc:\u{85} x "), "A B Bcc: x");
+    }
+
+    #[test]
+    fn doubles_differ_in_no_more_than_case_width_and_space() {
+        assert_eq!(double_form("Ada", "Hello  World\n"), double_form("ADA", " ｈello world"));
+        assert_ne!(double_form("Ada", "Hello World"), double_form("Ada Hello", "World"));
     }
 
     #[test]

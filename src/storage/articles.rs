@@ -101,6 +101,17 @@ pub fn adopt_hints(tx: &mut Tx<'_>, id: ArticleId, title: Option<&str>, url: Opt
     Ok(())
 }
 
+/// The articles with this key on several sites (none: on all).
+pub fn by_key(conn: &mut Conn, sites: Option<&[SiteId]>, key: &str) -> Result<Vec<ArticleId>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = articles::table.filter(articles::key.eq(key)).select(articles::id).limit(1000).into_boxed();
+        if let Some(sites) = sites {
+            query = query.filter(articles::site_id.eq_any(sites));
+        }
+        query.load(c)
+    })?)
+}
+
 /// How many approved comments the articles with these keys have; keys that nobody has commented on are not in the answer.
 pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(String, i64)>, Error> {
     Ok(on!(conn, |c| articles::table

@@ -36,9 +36,12 @@ pub fn insert(tx: &mut Tx<'_>, author: &Author) -> Result<(), Error> {
     Ok(())
 }
 
+/// The author with this id.
+pub fn find_anywhere(conn: &mut Conn, id: AuthorId) -> Result<Option<Author>, Error> {
+    Ok(on!(conn, |c| authors::table.find(id).select(Author::as_select()).get_result(c).optional())?)
+}
+
 /// The author with this id on this site.
 pub fn find(conn: &mut Conn, site: SiteId, id: AuthorId) -> Result<Option<Author>, Error> {
-    let author: Option<Author> =
-        on!(conn, |c| authors::table.find(id).select(Author::as_select()).get_result(c).optional())?;
-    Ok(author.filter(|author| author.site_id == site))
+    Ok(find_anywhere(conn, id)?.filter(|author| author.site_id == site))
 }

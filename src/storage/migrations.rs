@@ -87,3 +87,22 @@ pub fn ping(conn: &mut Conn) -> Result<(), Error> {
     on!(conn, |c| diesel::sql_query("SELECT 1").execute(c))?;
     Ok(())
 }
+
+#[derive(QueryableByName)]
+struct Check {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    quick_check: String,
+}
+
+/// What is wrong with the database file; none when it is whole. PostgreSQL looks after itself.
+pub fn integrity(conn: &mut Conn) -> Result<Option<String>, Error> {
+    match conn {
+        Conn::Sqlite(c) => {
+            let found: Vec<Check> = diesel::sql_query("PRAGMA quick_check(5)").load(c)?;
+            let trouble: Vec<String> = found.into_iter().map(|row| row.quick_check).filter(|text| text != "ok").collect();
+            Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => Ok(None),
+    }
+}

@@ -94,16 +94,40 @@ pub(super) fn insert_all(conn: &mut Conn, rows: &[NewOutbox]) -> Result<(), Erro
     Ok(())
 }
 
-/// Claims up to `limit` rows that are due, the longest due first. The claim ends at `until`; after that another worker may
-/// take them. Runs in a write transaction; on PostgreSQL rows that another worker is claiming right now are passed over.
-pub fn claim(tx: &mut Tx<'_>, claim: OutboxId, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<OutboxRow>, Error> {
-    let due = outbox::table.filter(outbox::due_at.le(now)).order(outbox::due_at).limit(limit).select(outbox::id);
+/// A worker's claim on what is due.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Names the claim.
+    pub id: OutboxId,
+    /// What the worker can do.
+    pub kinds: &'static [Kind],
+    /// The time now.
+    pub now: Timestamp,
+    /// When the claim ends; after that another worker may take the rows.
+    pub until: Timestamp,
+    /// At most so many rows.
+    pub limit: i64,
+}
+
+/// Claims rows that are due, the longest due first. On PostgreSQL rows that another worker is claiming right now are passed
+/// over.
+pub fn claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<OutboxRow>, Error> {
+    let due = outbox::table
+        .filter(outbox::due_at.le(claim.now))
+        .filter(outbox::kind.eq_any(claim.kinds))
+        .order(outbox::due_at)
+        .limit(claim.limit)
+        .select(outbox::id);
     let ids: Vec<OutboxId> = match tx.conn() {
         Conn::Sqlite(c) => due.load(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => due.for_update().skip_locked().load(c)?,
     };
-    let change = (outbox::due_at.eq(until), outbox::claim.eq(claim), outbox::attempts.eq(outbox::attempts + 1));
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let change =
+        (outbox::due_at.eq(claim.until), outbox::claim.eq(claim.id), outbox::attempts.eq(outbox::attempts + 1));
     let mut rows: Vec<OutboxRow> = on!(tx.conn(), |c| {
         diesel::update(outbox::table.filter(outbox::id.eq_any(&ids)))
             .set(change)
@@ -125,7 +149,7 @@ pub enum Outcome {
     GivenUp(String),
 }
 
-/// Records how a claimed row ended. Does nothing when the claim has passed to another worker; returns whether it was ours.
+/// Records how a claimed row ended; its dedupe key is free again. Does nothing when the claim has passed to another worker; returns whether it was ours.
 pub fn settle(tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp, outcome: &Outcome) -> Result<bool, Error> {
     let (due_at, finished_at, failed_at, error) = match outcome {
         Outcome::Done => (None, Some(now), None, None),
@@ -138,6 +162,7 @@ pub fn settle(tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp, outcome: &Outcom
         outbox::finished_at.eq(finished_at),
         outbox::failed_at.eq(failed_at),
         outbox::last_error.eq(error),
+        outbox::dedupe_key.eq(if due_at.is_some() { row.dedupe_key.as_deref() } else { None }),
     );
     let changed = on!(tx.conn(), |c| diesel::update(outbox::table.find(row.id).filter(outbox::claim.eq(row.claim)))
         .set(change)
@@ -166,6 +191,16 @@ pub fn depth(conn: &mut Conn) -> Result<Depth, Error> {
     let waiting = on!(&mut *conn, |c| outbox::table.filter(outbox::due_at.is_not_null()).count().get_result(c))?;
     let failed = on!(conn, |c| outbox::table.filter(outbox::failed_at.is_not_null()).count().get_result(c))?;
     Ok(Depth { waiting, failed })
+}
+
+/// Rows that were given up, the latest first.
+pub fn failed(conn: &mut Conn, limit: i64) -> Result<Vec<OutboxRow>, Error> {
+    Ok(on!(conn, |c| outbox::table
+        .filter(outbox::failed_at.is_not_null())
+        .order(outbox::failed_at.desc())
+        .limit(limit)
+        .select(OutboxRow::as_select())
+        .load(c))?)
 }
 
 /// When mails of `kind` to an account were queued, newest first, from `since` on: for the hourly ceiling.

@@ -20,8 +20,8 @@ pub struct QueueFilter {
     pub status: Option<Status>,
     /// These sites; none means all of them.
     pub sites: Option<Vec<SiteId>>,
-    /// One article.
-    pub article: Option<ArticleId>,
+    /// These articles; none means all of them. Whoever asks has checked that the caller may see their sites.
+    pub articles: Option<Vec<ArticleId>>,
     /// Words that must be in the name or the text.
     pub text: Option<String>,
     /// The order of time: newest first, or oldest first.
@@ -75,8 +75,8 @@ fn strands(filter: &QueueFilter) -> Vec<Strand> {
     let states = filter.status.as_ref().map_or(&SEEN[..], std::slice::from_ref);
     let mut strands = Vec::new();
     for status in states {
-        match (&filter.article, &filter.sites) {
-            (Some(article), _) => strands.push(Strand::Article(*article, *status)),
+        match (&filter.articles, &filter.sites) {
+            (Some(articles), _) => strands.extend(articles.iter().map(|article| Strand::Article(*article, *status))),
             (None, Some(sites)) => strands.extend(sites.iter().map(|site| Strand::Site(*site, *status))),
             (None, None) => strands.push(Strand::Everywhere(*status)),
         }
@@ -108,8 +108,8 @@ fn read(conn: &mut Conn, strand: Strand, filter: &QueueFilter, question: Option<
                     if let Some(site) = site {
                         query = query.filter(comments::site_id.eq(site));
                     }
-                    if let Some(article) = filter.article {
-                        query = query.filter(comments::article_id.eq(article));
+                    if let Some(articles) = &filter.articles {
+                        query = query.filter(comments::article_id.eq_any(articles));
                     }
                     query
                 }
@@ -138,7 +138,7 @@ pub fn oldest_pending(conn: &mut Conn, sites: Option<&[SiteId]>) -> Result<Optio
     let filter = QueueFilter {
         status: Some(Status::Pending),
         sites: sites.map(<[SiteId]>::to_vec),
-        article: None,
+        articles: None,
         text: None,
         newest_first: false,
         after: None,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 
 use super::conn::{Conn, on};
-use super::events::{self, NewEvent};
+use super::events::{self, Event, NewEvent};
 use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
 use super::outbox::{self, NewOutbox};
 use super::words::{self, Words};
@@ -57,6 +57,13 @@ impl<'a> Tx<'a> {
     /// Adds an entry to the event log.
     pub fn log(&mut self, event: NewEvent) {
         self.buffers.events.push(event);
+    }
+
+    /// The log of a comment so far, oldest first: what is stored, and what this group of jobs has added.
+    pub fn log_of(&mut self, comment: CommentId) -> Result<Vec<Event>, Error> {
+        let mut log = events::of_comment(self.conn, comment)?;
+        log.extend(self.buffers.events.iter().filter(|event| event.comment_id == comment).cloned());
+        Ok(log)
     }
 
     /// Adds a piece of work; one with a dedupe key that is there already is left out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use afterword::domain::ids::OutboxId;
 use afterword::storage::Db;
-use afterword::storage::outbox::{self, Kind, OutboxRow, Outcome};
+use afterword::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
 use crate::support::rows::{self, NOW, uuid};
@@ -34,7 +34,8 @@ async fn queue(db: &Db, count: u64) {
 
 async fn claim(db: &Db, claim: u64, limit: i64, at: Duration) -> Vec<OutboxRow> {
     let now = NOW.plus(at);
-    db.write(move |tx| outbox::claim(tx, OutboxId(uuid(claim)), now, now.plus(LEASE), limit)).await.unwrap()
+    let claim = Claim { id: OutboxId(uuid(claim)), kinds: Kind::ALL, now, until: now.plus(LEASE), limit };
+    db.write(move |tx| outbox::claim(tx, &claim)).await.unwrap()
 }
 
 async fn two_workers_never_share_a_row(backend: Backend) {
@@ -84,6 +85,18 @@ async fn one_row_per_dedupe_key(backend: Backend) {
         .await
         .unwrap();
     }
+    assert_eq!(db.read(outbox::depth).await.unwrap().waiting, 1);
+    // Once it is done, the key is free again.
+    let row = claim(&db, 1000, 1, Duration::ZERO).await.remove(0);
+    db.write(move |tx| outbox::settle(tx, &row, NOW, &Outcome::Done)).await.unwrap();
+    db.write(move |tx| {
+        let mut row = OutboxRow::new(OutboxId(uuid(2000)), Kind::MailDigest, site, NOW);
+        row.dedupe_key = Some("digest".into());
+        tx.enqueue(row);
+        Ok(())
+    })
+    .await
+    .unwrap();
     assert_eq!(db.read(outbox::depth).await.unwrap().waiting, 1);
 }
 

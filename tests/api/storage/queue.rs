@@ -12,7 +12,7 @@ use crate::support::rows;
 on_both_databases!(every_filter_gives_what_a_scan_would, search_finds_words_in_many_scripts, waiting_edits_need_a_decision);
 
 fn all() -> QueueFilter {
-    QueueFilter { status: None, sites: None, article: None, text: None, newest_first: false, after: None, limit: 500 }
+    QueueFilter { status: None, sites: None, articles: None, text: None, newest_first: false, after: None, limit: 500 }
 }
 
 async fn ids(db: &Db, filter: QueueFilter) -> Vec<CommentId> {
@@ -64,7 +64,8 @@ async fn every_filter_gives_what_a_scan_would(backend: Backend) {
                     if newest_first {
                         expected.reverse();
                     }
-                    let filter = QueueFilter { status, sites: sites.clone(), article, newest_first, ..all() };
+                    let articles = article.map(|article| vec![article]);
+                    let filter = QueueFilter { status, sites: sites.clone(), articles, newest_first, ..all() };
                     let mut paged = Vec::new();
                     loop {
                         let after = paged.last().copied();

@@ -1,0 +1,160 @@
+//! Puts the program together and runs it: database, key, sites, limits, mailer, workers, HTTP. Used by `main` and by tests,
+//! which pass a clock and a mailer of their own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::{App as HttpApp, HttpServer, web};
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::error::Error;
+use crate::http::{self, State};
+use crate::jobs::{Worker, housekeeping};
+use crate::keys::Keys;
+use crate::limits::address::TrustedProxies;
+use crate::limits::rings::Rings;
+use crate::mail::Mailer;
+use crate::service::{Rules, Service};
+use crate::storage::{DatabaseSettings, Db, meta};
+
+/// Requests that are being answered get this long when the service stops.
+const STOP_LIMIT_SECONDS: u64 = 7;
+
+/// A client must send its whole head within this time.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection without a request is closed after this time.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 2048;
+
+/// The program, ready to run.
+pub struct App {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// What HTTP handlers work with.
+    pub state: web::Data<State>,
+    /// The outbox worker.
+    pub worker: Arc<Worker>,
+    workers: usize,
+}
+
+/// What tests replace.
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How mail leaves; none: as the settings say.
+    pub mailer: Option<Mailer>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock::default()), mailer: None }
+    }
+}
+
+/// Installs the one TLS provider. Without it every TLS connection would panic.
+pub fn install_tls() {
+    // A second call finds it installed, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Opens the database and the key that belongs to it, with use cases over both. What the command line needs.
+pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Service>, Error> {
+    let settings = DatabaseSettings {
+        url: config.database.url.expose_secret().to_owned(),
+        pool_size: config.database.pool_size,
+        write_connections: config.database.write_connections,
+    };
+    let opened = tokio::task::spawn_blocking(move || Db::open(&settings)).await;
+    let db = opened.map_err(Error::internal)??;
+    let keys = open_keys(&db, &config.secrets.key_file).await?;
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, Rules::of(config)));
+    service.ensure_default_site().await?;
+    Ok(service)
+}
+
+/// The key of this database: made at the first start, refused if it is another one.
+async fn open_keys(db: &Db, path: &Path) -> Result<Keys, Error> {
+    let known = db.read(|conn| meta::get(conn, "key_check")).await?;
+    if known.is_some() && !path.exists() {
+        return Err(Error::internal(format!(
+            "secrets.key_file {} is missing, and this database was made with a key: put the file back from your backup",
+            path.display()
+        )));
+    }
+    let keys = Keys::load_or_make(path)?;
+    let own = keys.check_value();
+    let stored = db.write(move |tx| meta::get_or_put(tx, "key_check", &own)).await?;
+    if !keys.knows(&stored) {
+        return Err(Error::internal(format!(
+            "secrets.key_file {} holds another key than the one with which this database was made",
+            path.display()
+        )));
+    }
+    Ok(keys)
+}
+
+impl App {
+    /// Builds everything; nothing listens yet.
+    pub async fn build(config: &Config, parts: Parts) -> Result<Self, Error> {
+        install_tls();
+        let service = open_service(config, parts.clock.clone()).await?;
+        let mailer = match parts.mailer {
+            Some(mailer) => mailer,
+            None => Mailer::new(&config.mail)?,
+        };
+        let worker = Arc::new(Worker::new(service.clone(), mailer, config)?);
+        let rings = Rings::new(&config.limits, parts.clock);
+        let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
+        let state = State::new(service.clone(), rings, proxies, config.server.public_url.clone())?;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            workers => workers,
+        };
+        Ok(Self { service, state: web::Data::new(state), worker, workers })
+    }
+
+    /// Takes the address. An error names it, because that is what is wrong then.
+    pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+        TcpListener::bind(address).map_err(|cause| Error::internal(format!("server.listen {address}: {cause}")))
+    }
+
+    /// Serves until `stop` is cancelled, then finishes the requests and mails that have begun.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+        let state = self.state.clone();
+        let server = HttpServer::new(move || {
+            HttpApp::new().app_data(state.clone()).wrap(from_fn(http::front)).configure(http::routes)
+        })
+        .workers(self.workers)
+        .backlog(BACKLOG)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_LIMIT)
+        .shutdown_timeout(STOP_LIMIT_SECONDS)
+        .disable_signals()
+        .listen(listener)
+        .map_err(Error::internal)?
+        .run();
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        let quiet = CancellationToken::new();
+        let jobs = tokio::spawn(self.worker.clone().run(quiet.clone()));
+        let house = tokio::spawn(housekeeping::run(self.service.clone(), quiet.clone()));
+        stop.cancelled().await;
+        self.state.drain();
+        handle.stop(true).await;
+        quiet.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house) }).await;
+        if ended.is_err() {
+            tracing::info!("a mail was still on its way; it stays in the outbox");
+        }
+        serving.await.map_err(Error::internal)?.map_err(Error::internal)
+    }
+}

@@ -1,0 +1,170 @@
+//! `account add`, `account list`, `token create`, `token list`, `token revoke`.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Failure, open, remark, say};
+use crate::config::Config;
+use crate::domain::email::Email;
+use crate::domain::text::tidy;
+use crate::service::Service;
+use crate::service::accounts::{NewAccount, TOKEN_LIFE};
+use crate::storage::accounts::{self, Account, Role};
+
+#[derive(Subcommand)]
+pub enum AccountCommand {
+    /// Add a moderator or an administrator
+    Add(Add),
+    /// List all accounts
+    List,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleName {
+    Admin,
+    Moderator,
+}
+
+#[derive(Args)]
+pub struct Add {
+    /// Where mail reaches them; moderators are told of waiting comments from the start
+    #[arg(long)]
+    email: String,
+    /// A moderator decides on given sites; an administrator does everything
+    #[arg(long)]
+    role: RoleName,
+    /// A site that a moderator looks after; may be given more than once. Without it: the site `default`
+    #[arg(long = "site", value_name = "KEY")]
+    sites: Vec<String>,
+    /// Read a password from standard input. Without a password an account has tokens only
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, alone, on standard output. It is shown this one time
+    Create(Create),
+    /// List the tokens of an account
+    List {
+        /// The account's e-mail address
+        #[arg(long, value_name = "EMAIL")]
+        account: String,
+    },
+    /// Take a token back
+    Revoke {
+        /// Its id, as `token list` shows it
+        id: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Create {
+    /// The account's e-mail address
+    #[arg(long, value_name = "EMAIL")]
+    account: String,
+    /// What it is for, like "laptop"
+    #[arg(long)]
+    name: String,
+    /// Days until it ends
+    #[arg(long, default_value_t = TOKEN_LIFE.as_secs() / 86_400, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    days: u64,
+}
+
+fn email(text: &str) -> Result<Email, Failure> {
+    Email::parse(&tidy(text), "--email").map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))
+}
+
+pub async fn run_account(config: &Config, command: AccountCommand) -> Result<(), Failure> {
+    let service = open(config).await?;
+    match command {
+        AccountCommand::Add(add) => add_account(&service, add).await,
+        AccountCommand::List => {
+            for account in service.db.read(accounts::all).await? {
+                say(&line(&service, &account).await?)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn add_account(service: &Service, add: Add) -> Result<(), Failure> {
+    let role = match add.role {
+        RoleName::Admin => Role::Admin,
+        RoleName::Moderator => Role::Moderator,
+    };
+    let mut keys = add.sites;
+    if keys.is_empty() && role == Role::Moderator {
+        remark("no --site was given: this moderator looks after the site default");
+        keys.push("default".to_owned());
+    }
+    let mut sites = Vec::new();
+    for key in &keys {
+        let site = service.sites.by_key(key).map_err(|_| Failure::Usage(format!("there is no site {key}; see: afterword site list")))?;
+        sites.push(site.id);
+    }
+    let password = if add.password_stdin { Some(read_password()?) } else { None };
+    service.add_account(NewAccount { email: email(&add.email)?, role, sites, password }).await?;
+    say("added")
+}
+
+/// NIST SP 800-63B §5.1.1.1: at least 8 characters; argon2 takes any length, we take 1,000.
+fn read_password() -> Result<String, Failure> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let password = line.trim_end_matches(['\r', '\n']).to_owned();
+    if !(8..=1000).contains(&password.chars().count()) {
+        return Err(Failure::Usage("a password has 8 to 1000 characters".to_owned()));
+    }
+    Ok(password)
+}
+
+async fn line(service: &Service, account: &Account) -> Result<String, Failure> {
+    let id = account.id;
+    let sites = service.db.read(move |conn| accounts::sites_of(conn, id)).await?;
+    let keys: Vec<_> = sites.iter().filter_map(|id| service.sites.by_id(*id).ok()).map(|site| site.key.as_str().to_owned()).collect();
+    let mail = if account.wants_mail { "mail" } else { "no mail" };
+    let email = service.account_email(account)?;
+    let sites = if account.role == Role::Admin { "all sites".to_owned() } else { keys.join(" ") };
+    Ok(format!("{email}\t{}\t{sites}\t{mail}", account.role.as_str()))
+}
+
+pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Failure> {
+    let service = open(config).await?;
+    match command {
+        TokenCommand::Create(create) => {
+            let account = find(&service, &create.account).await?;
+            let name = create.name.trim().to_owned();
+            if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+                return Err(Failure::Usage("--name is 1 to 100 characters on one line".to_owned()));
+            }
+            let token = service.create_token(account.id, name, Duration::from_secs(create.days * 86_400)).await?;
+            say(&token)
+        }
+        TokenCommand::List { account } => {
+            let id = find(&service, &account).await?.id;
+            for token in service.db.read(move |conn| accounts::tokens_of(conn, id)).await? {
+                let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+                let state = token.revoked_at.map_or_else(|| format!("ends {}", token.expires_at), |at| format!("taken back {at}"));
+                say(&format!("{}\t{}\t{state}\t{used}", token.id, token.name))?;
+            }
+            Ok(())
+        }
+        TokenCommand::Revoke { id } => {
+            let id = id.parse().map_err(|_| Failure::Usage("that is not an id; see: afterword token list".to_owned()))?;
+            let now = service.clock.now();
+            if service.db.write(move |tx| accounts::revoke_token(tx, id, now)).await? {
+                say("taken back")
+            } else {
+                Err(Failure::Failed("there is no such token, or it was taken back before".to_owned()))
+            }
+        }
+    }
+}
+
+async fn find(service: &Service, text: &str) -> Result<Account, Failure> {
+    let missing = || Failure::Failed("there is no account with this e-mail address; see: afterword account list".to_owned());
+    service.account_by_email(&email(text)?).await.map_err(|_| missing())
+}

@@ -1,0 +1,156 @@
+//! `doctor`: looks at an installation from all sides and says what to do about what it finds.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::{Failure, open, say};
+use crate::config::{Config, Transport};
+use crate::domain::comment::Status;
+use crate::error::Error;
+use crate::mail::templates::Templates;
+use crate::service::Service;
+use crate::storage::{accounts, migrations, outbox, queue, sites};
+
+/// One finding.
+struct Finding {
+    fine: bool,
+    text: String,
+}
+
+pub async fn run(config: &Config) -> Result<(), Failure> {
+    let service = open(config).await?;
+    let mut findings = vec![fine("The settings are right.")];
+    findings.push(key_file(&config.secrets.key_file));
+    findings.extend(database(&service).await?);
+    findings.push(counters(&service).await?);
+    findings.push(people(&service).await?);
+    findings.extend(mail(config, &service).await?);
+    findings.extend(exposure(config));
+    for finding in &findings {
+        say(&format!("{} {}", if finding.fine { "ok  " } else { "look" }, finding.text))?;
+    }
+    match findings.iter().filter(|finding| !finding.fine).count() {
+        0 => Ok(()),
+        count => Err(Failure::Failed(format!("{count} of {} things need a look", findings.len()))),
+    }
+}
+
+fn fine(text: &str) -> Finding {
+    Finding { fine: true, text: text.to_owned() }
+}
+
+fn look(text: String) -> Finding {
+    Finding { fine: false, text }
+}
+
+#[cfg(unix)]
+fn key_file(path: &Path) -> Finding {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.permissions().mode() & 0o077 == 0 => fine("The secret key is readable by its owner alone."),
+        Ok(_) => look(format!("Others can read the secret key: chmod 600 {}", path.display())),
+        Err(cause) => look(format!("The secret key {} cannot be looked at: {cause}", path.display())),
+    }
+}
+
+async fn database(service: &Service) -> Result<Vec<Finding>, Error> {
+    let current = service.db.read(migrations::is_current).await?;
+    let mut findings = vec![if current {
+        fine("The database is up to date.")
+    } else {
+        look("The database is not up to date: afterword migrate".to_owned())
+    }];
+    let trouble = service.db.read(migrations::integrity).await?;
+    findings.push(match trouble {
+        None => fine("The database is whole."),
+        Some(what) => look(format!("The database is damaged ({what}): restore it from a backup.")),
+    });
+    Ok(findings)
+}
+
+/// The stored counters against the rows themselves.
+async fn counters(service: &Service) -> Result<Finding, Error> {
+    let wrong = service
+        .db
+        .read(|conn| {
+            let mut wrong = 0;
+            for counts in sites::counts(conn, None)? {
+                let stored = [
+                    (Status::Pending, counts.pending),
+                    (Status::Approved, counts.approved),
+                    (Status::Rejected, counts.rejected),
+                    (Status::Spam, counts.spam),
+                ];
+                for (status, stored) in stored {
+                    wrong += usize::from(queue::count(conn, counts.site_id, status)? != stored);
+                }
+            }
+            Ok(wrong)
+        })
+        .await?;
+    Ok(match wrong {
+        0 => fine("The counters agree with the comments."),
+        _ => look(format!("{wrong} counters disagree with the comments. Please report this as a bug.")),
+    })
+}
+
+async fn people(service: &Service) -> Result<Finding, Error> {
+    let mut without = Vec::new();
+    for site in service.sites.all() {
+        let id = site.id;
+        if service.db.read(move |conn| accounts::mail_recipients(conn, id)).await?.is_empty() {
+            without.push(site.key.as_str().to_owned());
+        }
+    }
+    Ok(if without.is_empty() {
+        fine("Every site has someone who is told of new comments.")
+    } else {
+        look(format!(
+            "Nobody is told of new comments on: {}. Add a moderator: afterword account add --email … --role moderator --site …",
+            without.join(", ")
+        ))
+    })
+}
+
+async fn mail(config: &Config, service: &Service) -> Result<Vec<Finding>, Error> {
+    let mut findings = vec![match config.mail.transport {
+        Transport::Smtp => fine("Mail goes out by SMTP. Try it: afterword mail test ADDRESS"),
+        Transport::File => look(format!(
+            "Mail is written to {} and goes nowhere else: set mail.transport and mail.smtp_url to send it.",
+            config.mail.dir.display()
+        )),
+    }];
+    findings.push(match Templates::new(&config.mail.templates) {
+        Ok(_) => fine("The mail templates are right."),
+        Err(Error::Internal(cause)) => look(cause.to_string()),
+        Err(error) => look(error.to_string()),
+    });
+    let depth = service.db.read(outbox::depth).await?;
+    let failed = service.db.read(|conn| outbox::failed(conn, 1)).await?;
+    findings.push(match failed.first() {
+        None => Finding { fine: true, text: format!("No mail has failed; {} wait.", depth.waiting) },
+        Some(last) => look(format!(
+            "{} mails were given up; the last one: {}",
+            depth.failed,
+            last.last_error.as_deref().unwrap_or("no reason was recorded")
+        )),
+    });
+    Ok(findings)
+}
+
+fn exposure(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !config.is_local() && config.server.public_url.starts_with("http://") {
+        findings.push(look("server.public_url is http://: what visitors type travels in plain text.".to_owned()));
+    }
+    if !config.is_local() && config.server.listen.ip().is_loopback() && config.server.trusted_proxies.is_empty() {
+        findings.push(look(
+            "A proxy is in front, and server.trusted_proxies is empty: all visitors count as one address.".to_owned(),
+        ));
+    }
+    if config.database.url.expose_secret().contains("sslmode=disable") {
+        findings.push(look("database.url says sslmode=disable: the password travels in plain text.".to_owned()));
+    }
+    findings
+}

@@ -1,0 +1,138 @@
+//! The plain form: the same rules without JSON and without script. It answers with the way back to the page, or with a page
+//! that names the faults and keeps the text.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+
+use super::State;
+use super::comments::{Sent, author, take};
+use super::error::ApiError;
+use super::request::{Pairs, check_idempotency_key, idempotency_key};
+use crate::domain::comment::Status;
+use crate::domain::fault::Fault;
+use crate::domain::site::Site;
+use crate::domain::submission::{FIELDS, RawSubmission};
+use crate::domain::text::tidy;
+use crate::domain::web::WebAddress;
+use crate::error::Error;
+
+/// Takes a comment from a plain form. Unknown fields are ignored: forms carry what their pages put into them.
+pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result<HttpResponse, ApiError> {
+    let pairs = Pairs::parse(body)?;
+    let site = state.site(request)?;
+    let author = author(request, state, &site)?;
+    state.check_origin(request, &site, true)?;
+    let mut faults = Vec::new();
+    let raw = read_fields(&pairs, &mut faults);
+    let return_to = match pairs.one("return_to", &mut faults).filter(|text| !text.is_empty()) {
+        Some(text) => own_address(text, state, &site).map_err(|fault| faults.push(fault)).ok(),
+        None => None,
+    };
+    let idempotency_key = key(&pairs, request, &mut faults);
+    let sent = Sent { raw, faults, author, idempotency_key };
+    match take(request, state, site, sent).await {
+        Ok(receipt) => done(state, return_to.as_ref(), receipt.status),
+        Err(error) if matches!(error.status_code().as_u16(), 409 | 422 | 429 | 503) => Ok(fault_page(request, state, &pairs, &error)?),
+        Err(error) => Err(error),
+    }
+}
+
+/// The key of the form's own field, or of the header.
+fn key(pairs: &Pairs, request: &HttpRequest, faults: &mut Vec<Fault>) -> Option<String> {
+    let key = match pairs.one("idempotency_key", faults).filter(|text| !text.is_empty()) {
+        Some(text) => check_idempotency_key(text).map(|()| Some(text.to_owned())),
+        None => idempotency_key(request.headers()),
+    };
+    match key {
+        Ok(key) => key,
+        Err(Error::Invalid(found)) => {
+            faults.extend(found);
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn read_fields(pairs: &Pairs, faults: &mut Vec<Fault>) -> RawSubmission {
+    let mut text = |name: &'static str| {
+        // Browsers send line breaks as CR LF, whatever was typed.
+        pairs.one(name, faults).map(|text| text.replace("\r\n", "\n")).filter(|text| !text.is_empty())
+    };
+    RawSubmission {
+        article: text("article"),
+        name: text("name"),
+        email: text("email"),
+        body: text("body"),
+        website: text("website"),
+        parent_id: text("parent_id"),
+        article_title: text("article_title"),
+        article_url: text("article_url"),
+        challenge: text("challenge"),
+        form_token: text("form_token"),
+        company: text("company"),
+        notify: text("notify").map(|text| !matches!(text.as_str(), "0" | "false" | "off" | "no")),
+    }
+}
+
+/// Where to go afterwards: a page of the site, or one of ours.
+fn own_address(text: &str, state: &State, site: &Site) -> Result<WebAddress, Fault> {
+    let address = WebAddress::parse(&tidy(text), "return_to")?;
+    match address.origin() {
+        Some(origin) if site.owns(&origin) || state.service.rules.own_origin.as_ref() == Some(&origin) => Ok(address),
+        _ => Err(Fault::new("return_to", "foreign_url", "It must be an address on this site.")),
+    }
+}
+
+fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result<HttpResponse, ApiError> {
+    let public = status == Status::Approved;
+    let mark = if public { "afterword-approved" } else { "afterword-pending" };
+    let Some(address) = return_to else {
+        let (title, text) = if public {
+            ("Thank you", "Your comment is published. You can go back to the article.")
+        } else {
+            ("Thank you", "Your comment is waiting for approval. You can go back to the article.")
+        };
+        let code = if public { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+        return Ok(state.pages.message(code, title, text, None)?);
+    };
+    let page = address.as_str().split('#').next().unwrap_or_default();
+    Ok(HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, format!("{page}#{mark}")))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish())
+}
+
+/// What the fields that people see do not cover stays in the form unseen.
+fn fault_page(request: &HttpRequest, state: &State, pairs: &Pairs, error: &ApiError) -> Result<HttpResponse, Error> {
+    const SHOWN: [&str; 4] = ["name", "email", "website", "body"];
+    let mut ignored = Vec::new();
+    let mut value = |name: &'static str| pairs.one(name, &mut ignored).unwrap_or_default().to_owned();
+    let fields: BTreeMap<&str, String> = SHOWN.into_iter().map(|name| (name, value(name))).collect();
+    let kept = FIELDS.iter().copied().chain(["return_to", "idempotency_key"]);
+    let hidden: Vec<(&str, String)> = kept
+        .filter(|name| !SHOWN.contains(name) && *name != "company")
+        .map(|name| (name, value(name)))
+        .filter(|(_, text)| !text.is_empty())
+        .collect();
+    let faults: Vec<_> = error
+        .faults()
+        .iter()
+        .map(|fault| minijinja::context! { field => fault.field.as_ref(), message => fault.message.as_ref() })
+        .collect();
+    let text = match error.retry_after() {
+        Some(seconds) => format!("Please wait {seconds} seconds, then send it again. Your text is kept below."),
+        None => error.to_string(),
+    };
+    let action = format!("{}{}", state.public_url, request.path());
+    let values = minijinja::context! {
+        title => error.title(), text, faults, fields, hidden, action, rules => minijinja::value::Serde(state.service.rules.fields),
+    };
+    let mut response = state.pages.answer(error.status_code(), "form.html", values)?;
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
+}

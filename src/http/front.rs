@@ -1,0 +1,182 @@
+//! What every request passes: the length of its address, preflights, the headers that allow other origins, problem
+//! documents, rate-limit headers, one line in the log. A panic below becomes a plain 500 and the worker lives.
+
+use std::panic::AssertUnwindSafe;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
+use futures_util::FutureExt;
+
+use super::State;
+use super::error::ApiError;
+use super::request;
+use crate::domain::web::Origin;
+
+/// Longer addresses are 414 (contract §1).
+const MAX_URI: usize = 8 * 1024;
+
+/// Who may read an answer from a page of another origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// Everybody: public data without credentials.
+    Everyone,
+    /// Pages of this site (none: of any site), and ours.
+    Site,
+    /// Nobody but our own pages.
+    Own,
+}
+
+fn sharing(path: &str, method: &Method) -> Sharing {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(rest) = path.strip_prefix("/api/v1/sites/") {
+        let changes_nothing = rest.ends_with("/counts") || rest.ends_with("/preview");
+        return if reads || changes_nothing { Sharing::Everyone } else { Sharing::Site };
+    }
+    if path.starts_with("/api/v1/comments/") {
+        return Sharing::Site;
+    }
+    if path.starts_with("/api/") || !reads { Sharing::Own } else { Sharing::Everyone }
+}
+
+/// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer.
+fn allowed_origin(state: &State, headers: &HeaderMap, path: &str, method: &Method) -> Option<HeaderValue> {
+    let sent = headers.get(header::ORIGIN)?;
+    let sharing = sharing(path, method);
+    if sharing == Sharing::Everyone {
+        return Some(HeaderValue::from_static("*"));
+    }
+    let origin = Origin::parse(sent.to_str().ok()?)?;
+    if state.service.rules.own_origin.as_ref() == Some(&origin) {
+        return Some(sent.clone());
+    }
+    let site = path.strip_prefix("/api/v1/sites/").and_then(|rest| rest.split('/').next());
+    let owned = match (sharing, site) {
+        (Sharing::Site, Some(key)) => state.service.sites.by_key(key).is_ok_and(|site| site.owns(&origin)),
+        (Sharing::Site, None) => state.service.sites.any_owns(&origin),
+        _ => false,
+    };
+    owned.then(|| sent.clone())
+}
+
+/// The answer to a preflight: what this origin may do at this address.
+fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    response.insert_header((header::VARY, "Origin, Access-Control-Request-Method"));
+    if let Some(origin) = allowed_origin(state, headers, path, wanted) {
+        response
+            .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Authorization, Idempotency-Key, If-Match"))
+            .insert_header((header::ACCESS_CONTROL_MAX_AGE, "7200"));
+    }
+    response.finish()
+}
+
+/// What goes around every handler.
+pub async fn front(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return Err(actix_web::error::ErrorInternalServerError("no state"));
+    };
+    let method = request.method().clone();
+    if method == Method::OPTIONS {
+        let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (Some(wanted), true) = (wanted, request.headers().contains_key(header::ORIGIN)) {
+            let response = preflight(&state, request.headers(), request.path(), &wanted);
+            return Ok(request.into_response(response));
+        }
+    }
+    let origin = allowed_origin(&state, request.headers(), request.path(), &method);
+    let started = state.service.clock.monotonic();
+    let too_long = request.uri().path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI);
+    let mut response = if too_long {
+        request.error_response(ApiError::UriTooLong)
+    } else {
+        match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(response) => response?.map_into_boxed_body(),
+            Err(_) => {
+                let request_id = state.service.ids.next().to_string();
+                tracing::error!(request_id, "a handler panicked");
+                return Err(ApiError::Panicked(request_id).into());
+            }
+        }
+    };
+    let failed = response.response().error().is_some();
+    let logs = failed || !matches!(method, Method::GET | Method::HEAD);
+    let request_id = if logs { state.service.ids.next().to_string() } else { String::new() };
+    if failed {
+        response = with_problem(response, &state, &request_id);
+    }
+    finish(&mut response, &state, origin, &method);
+    if logs {
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+        }
+        log(&response, &state, &request_id, started);
+    }
+    Ok(response)
+}
+
+/// Writes the document of an error that a handler returned.
+fn with_problem(response: ServiceResponse, state: &State, request_id: &str) -> ServiceResponse {
+    let answer = match response.response().error().and_then(actix_web::Error::as_error::<ApiError>) {
+        Some(error) => {
+            error.log(request_id);
+            error.answer(&state.public_url, request_id)
+        }
+        // Not one of ours: actix could not read the request.
+        None if response.status().is_server_error() => {
+            ApiError::from(crate::error::Error::internal("actix refused a request")).answer(&state.public_url, request_id)
+        }
+        None => ApiError::from(crate::error::Error::Malformed("The request cannot be read.".into())).answer(&state.public_url, request_id),
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, answer)
+}
+
+/// The headers that every answer has.
+fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderValue>, method: &Method) {
+    let allowance = (*method == Method::POST)
+        .then(|| state.rings.allowance(request::client(response.request(), state)))
+        .flatten();
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(origin) = origin {
+        if origin != "*" {
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("ETag, Retry-After, RateLimit, RateLimit-Policy, Location"),
+        );
+    }
+    if let Some(allowance) = allowance {
+        let policy = format!("\"address\";q={};w={}", allowance.burst, allowance.window.as_secs());
+        let left = format!("\"address\";r={};t={}", allowance.remaining, allowance.next.as_nanos().div_ceil(1_000_000_000));
+        for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+}
+
+/// One line without a name, an address, a text or a token: the pattern of the path, never the path.
+fn log(response: &ServiceResponse, state: &State, request_id: &str, started: std::time::Duration) {
+    let request = response.request();
+    let pattern = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+    let millis = state.service.clock.monotonic().saturating_sub(started).as_millis();
+    let status = response.status();
+    if status == StatusCode::NOT_FOUND {
+        tracing::debug!(request_id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
+    } else {
+        tracing::info!(request_id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
+    }
+}

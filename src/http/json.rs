@@ -1,0 +1,246 @@
+//! Reads a JSON body the strict way: an object without duplicate keys, at most 32 deep, every field of the type that is
+//! asked for and no field that nobody asks for. Faults are collected, so that all of them are told at once.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::domain::fault::Fault;
+use crate::error::Error;
+
+/// Arrays and objects inside each other, the outermost counted.
+const MAX_DEPTH: usize = 32;
+
+/// The fields of a body, taken out one by one.
+#[derive(Default)]
+pub struct Fields {
+    map: Map<String, Value>,
+    /// What is wrong so far.
+    pub faults: Vec<Fault>,
+}
+
+impl Fields {
+    /// Reads an object. [`Error::Malformed`] for anything else.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer);
+        let value = value.and_then(|value| deserializer.end().map(|()| value));
+        match value {
+            Ok(Value::Object(map)) => Ok(Self { map, faults: Vec::new() }),
+            Ok(_) => Err(Error::Malformed("The body must be a JSON object, like {\"body\": \"Hello\"}.".into())),
+            // serde_json's messages name places and expectations; its custom ones are ours. Neither repeats a value.
+            Err(error) if error.is_data() => Err(Error::Malformed(format!("{}.", first_sentence(&error)).into())),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                Err(Error::Malformed(format!("The body is not JSON: see line {line}, column {column}.").into()))
+            }
+        }
+    }
+
+    /// A text. Null is the same as missing.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.take(name, "a string", |value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// A text that may be taken away: `Some(None)` for null.
+    pub fn nullable_text(&mut self, name: &'static str) -> Option<Option<String>> {
+        if self.map.get(name).is_some_and(Value::is_null) {
+            self.map.remove(name);
+            return Some(None);
+        }
+        self.text(name).map(Some)
+    }
+
+    /// A text that must not be null, in a patch where it may be missing.
+    pub fn text_or_fault(&mut self, name: &'static str) -> Option<String> {
+        if self.map.get(name).is_some_and(Value::is_null) {
+            self.map.remove(name);
+            self.faults.push(Fault::required(name));
+            return None;
+        }
+        self.text(name)
+    }
+
+    /// A yes or no.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.take(name, "true or false", |value| value.as_bool())
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.take(name, "a list of strings", |value| match value {
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        })
+    }
+
+    /// An object of whole numbers.
+    pub fn numbers_by_name(&mut self, name: &'static str) -> Option<Vec<(String, i64)>> {
+        self.take(name, "an object of whole numbers", |value| match value {
+            Value::Object(map) => map.into_iter().map(|(key, value)| Some((key, value.as_i64()?))).collect(),
+            _ => None,
+        })
+    }
+
+    fn take<T>(&mut self, name: &'static str, expected: &str, read: impl FnOnce(Value) -> Option<T>) -> Option<T> {
+        let value = self.map.remove(name).filter(|value| !value.is_null())?;
+        let read = read(value);
+        if read.is_none() {
+            self.faults.push(Fault::wrong_type(name, expected));
+        }
+        read
+    }
+
+    /// All faults, with one for each field that nobody asked for. Long names of unknown fields are not repeated.
+    pub fn finish(self) -> Vec<Fault> {
+        let mut faults = self.faults;
+        for (name, _) in self.map {
+            let shown = if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') { name } else { "?".to_owned() };
+            faults.push(Fault::new(shown, "unknown_field", "There is no such field. Check its spelling or leave it out."));
+        }
+        faults
+    }
+
+    /// `Ok` when nothing is wrong.
+    pub fn check(self) -> Result<(), Error> {
+        let faults = self.finish();
+        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+    }
+}
+
+fn first_sentence(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line").next().unwrap_or_default().to_owned()
+}
+
+/// Builds a value and refuses duplicate keys and deep nesting on the way.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("The body is nested more than 32 deep"))?;
+        Ok(Self { depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inside = self.deeper()?;
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(inside)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inside = self.deeper()?;
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if map.contains_key(&key) {
+                return Err(de::Error::custom("The body names a key twice in the same object"));
+            }
+            map.insert(key, entries.next_value_seed(inside)?);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> String {
+        match Fields::parse(body.as_bytes()) {
+            Err(Error::Malformed(text)) => text.into_owned(),
+            _ => panic!("{body} was taken"),
+        }
+    }
+
+    #[test]
+    fn only_objects_without_duplicates_and_not_too_deep() {
+        for body in ["", "[]", "1", "null", "\"x\"", "{", "{}{}", "{\"a\":1,}", "{'a':1}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", "{\"a\":1e999}"] {
+            refused(body);
+        }
+        assert!(refused(r#"{"a": 1, "a": 2}"#).contains("twice"));
+        assert!(refused(r#"{"x": {"a": 1, "a": 2}}"#).contains("twice"));
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert!(Fields::parse(nested(32).as_bytes()).is_ok());
+        assert!(refused(&nested(33)).contains("deep"));
+        refused(&nested(100_000));
+        assert!(Fields::parse(b" {} \n").is_ok());
+        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn fields_of_the_right_type_and_no_others() {
+        let mut fields = Fields::parse(br#"{"a":"x","b":1,"c":null,"d":true,"e":["x"],"f":["x",1],"g":{"k":2},"zz":0,"<b>":0}"#).unwrap();
+        assert_eq!(fields.text("a").as_deref(), Some("x"));
+        assert_eq!(fields.text("b"), None);
+        assert_eq!(fields.text("c"), None);
+        assert_eq!(fields.text("missing"), None);
+        assert_eq!(fields.flag("d"), Some(true));
+        assert_eq!(fields.texts("e").unwrap(), ["x"]);
+        assert_eq!(fields.texts("f"), None);
+        assert_eq!(fields.numbers_by_name("g").unwrap(), [("k".to_owned(), 2)]);
+        let mut faults: Vec<_> = fields.finish().into_iter().map(|fault| (fault.field.into_owned(), fault.code)).collect();
+        faults.sort();
+        let expected = [("?", "unknown_field"), ("b", "wrong_type"), ("f", "wrong_type"), ("zz", "unknown_field")];
+        assert_eq!(faults, expected.map(|(field, code)| (field.to_owned(), code)));
+    }
+}

@@ -1,0 +1,167 @@
+//! The only place that knows actix, status codes and JSON. This file is the contents page: every address, its methods, and
+//! the handler of each. One file per resource.
+
+mod comments;
+mod encoding;
+pub mod error;
+mod form;
+mod front;
+mod json;
+mod moderation;
+mod moderator;
+mod openapi;
+pub mod operator;
+mod own;
+mod pages;
+mod request;
+mod shapes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, Resource, guard, web};
+
+use self::error::ApiError;
+use self::pages::Pages;
+use crate::domain::site::Site;
+use crate::domain::web::Origin;
+use crate::error::Error;
+use crate::limits::address::TrustedProxies;
+use crate::limits::rings::Rings;
+use crate::service::Service;
+
+/// What handlers work with. One for all workers.
+pub struct State {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// The rate limits of this process.
+    pub rings: Rings,
+    /// The proxies in front.
+    pub proxies: TrustedProxies,
+    /// How people reach us, without a slash at the end.
+    pub public_url: String,
+    pages: Pages,
+    openapi: Vec<u8>,
+    draining: AtomicBool,
+}
+
+impl State {
+    /// Puts the state together.
+    pub fn new(service: Arc<Service>, rings: Rings, proxies: TrustedProxies, public_url: String) -> Result<Self, Error> {
+        Ok(Self {
+            service,
+            rings,
+            proxies,
+            pages: Pages::new(&public_url)?,
+            openapi: openapi::document(&public_url).map_err(Error::internal)?,
+            public_url,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on the service says that it is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The site that the address names.
+    fn site(&self, request: &HttpRequest) -> Result<Arc<Site>, Error> {
+        self.service.sites.by_key(request.match_info().get("site").unwrap_or_default())
+    }
+
+    /// [`Error::Forbidden`] when a page of a foreign origin sends this. No `Origin` is fine; `null` only for plain forms.
+    fn check_origin(&self, request: &HttpRequest, site: &Site, plain_form: bool) -> Result<(), Error> {
+        let Some(value) = request.headers().get(header::ORIGIN) else { return Ok(()) };
+        if plain_form && value == "null" {
+            return Ok(());
+        }
+        match value.to_str().ok().and_then(Origin::parse) {
+            Some(origin) if site.owns(&origin) || self.service.rules.own_origin.as_ref() == Some(&origin) => Ok(()),
+            _ => Err(Error::Forbidden("Pages of this origin may not write here. Add the origin to the site.".into())),
+        }
+    }
+
+    /// 401 for a wrong token, or 429 when there were too many of them.
+    fn wrong_token(&self, request: &HttpRequest, text: &'static str) -> ApiError {
+        match self.rings.wrong_credentials(request::client(request, self)) {
+            Ok(()) => Error::Unauthenticated(text).into(),
+            Err(wait) => Error::RateLimited(wait).into(),
+        }
+    }
+}
+
+/// `GET`, and `HEAD` with it.
+fn get() -> actix_web::Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// An address; methods that it does not have are 405 with `Allow`.
+fn at(path: &str, allow: &'static str) -> Resource {
+    let refused = move || async move { Err::<&'static str, _>(ApiError::MethodNotAllowed(allow)) };
+    web::resource(path).default_service(web::route().to(refused))
+}
+
+async fn nothing_here() -> Result<&'static str, ApiError> {
+    Err(Error::NotFound.into())
+}
+
+/// Every address of the service.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        // Readers and writers
+        .service(
+            at("/api/v1/sites/{site}/comments", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(comments::list))
+                .route(web::post().to(comments::submit)),
+        )
+        .service(at("/api/v1/sites/{site}/preview", "POST, OPTIONS").route(web::post().to(comments::preview)))
+        .service(
+            at("/api/v1/sites/{site}/counts", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(comments::counts))
+                .route(web::post().to(comments::counts_by_body)),
+        )
+        .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(comments::recent)))
+        .service(at("/api/v1/sites/{site}/form", "GET, HEAD, OPTIONS").route(get().to(comments::form)))
+        .service(
+            at("/api/v1/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(own::get))
+                .route(web::patch().to(own::patch))
+                .route(web::delete().to(own::delete)),
+        )
+        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
+        // Moderators
+        .service(at("/api/v1/moderation/comments", "GET, HEAD, OPTIONS").route(get().to(moderation::list)))
+        .service(
+            at("/api/v1/moderation/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(moderation::get))
+                .route(web::patch().to(moderation::correct))
+                .route(web::delete().to(moderation::remove)),
+        )
+        .service(at("/api/v1/moderation/comments/{id}/approve", "POST, OPTIONS").route(web::post().to(moderation::approve)))
+        .service(at("/api/v1/moderation/comments/{id}/reject", "POST, OPTIONS").route(web::post().to(moderation::reject)))
+        .service(at("/api/v1/moderation/comments/{id}/spam", "POST, OPTIONS").route(web::post().to(moderation::spam)))
+        .service(at("/api/v1/moderation/comments/{id}/hold", "POST, OPTIONS").route(web::post().to(moderation::hold)))
+        .service(at("/api/v1/moderation/comments/{id}/undo", "POST, OPTIONS").route(web::post().to(moderation::undo)))
+        .service(
+            at("/api/v1/moderation/comments/{id}/discard-edit", "POST, OPTIONS")
+                .route(web::post().to(moderation::discard_edit)),
+        )
+        .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(moderation::decisions)))
+        .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(moderation::events)))
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(moderation::summary)))
+        // Operators
+        .service(at("/healthz", "GET, HEAD, OPTIONS").route(get().to(operator::healthz)))
+        .service(at("/readyz", "GET, HEAD, OPTIONS").route(get().to(operator::readyz)))
+        .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
+        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(operator::style)))
+        .default_service(web::route().to(nothing_here));
+}
+
+pub use self::front::front;
+

@@ -1,0 +1,95 @@
+//! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body first and the credentials then, as the
+//! contract's order of faults wants it.
+
+use actix_web::dev::Payload;
+use actix_web::http::{Method, header};
+use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::future::LocalBoxFuture;
+
+use super::State;
+use super::error::ApiError;
+use super::json::Fields;
+use super::request;
+use crate::domain::web::Origin;
+use crate::error::Error;
+use crate::service::access::Access;
+
+/// How a handler wants its body.
+pub trait BodyKind: Sized {
+    /// Reads it.
+    fn read(request: &HttpRequest, payload: web::Payload) -> impl Future<Output = Result<Self, ApiError>>;
+}
+
+/// None; one that is sent all the same is not looked at.
+pub struct NoBody;
+
+/// A JSON object, or nothing at all.
+pub struct OptionalObject(pub Fields);
+
+/// A JSON object.
+pub struct RequiredObject(pub Fields);
+
+impl BodyKind for NoBody {
+    async fn read(_: &HttpRequest, _: web::Payload) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+}
+
+impl BodyKind for OptionalObject {
+    async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
+        request::read_optional_json(request, payload).await.map(Self)
+    }
+}
+
+impl BodyKind for RequiredObject {
+    async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
+        request::read_json(request, payload).await.map(Self)
+    }
+}
+
+/// Someone who may moderate, and what they sent.
+pub struct Moderator<B> {
+    /// What they may see and decide.
+    pub access: Access,
+    /// What they sent.
+    pub body: B,
+}
+
+impl<B: BodyKind + 'static> FromRequest for Moderator<B> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+        Box::pin(async move {
+            let payload = payload.await.map_err(|_| Error::Malformed("The body cannot be read.".into()))?;
+            let body = B::read(&request, payload).await?;
+            let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
+            let access = authenticate(&request, &state).await?;
+            check_origin(&request, &state)?;
+            Ok(Self { access, body })
+        })
+    }
+}
+
+async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
+    let missing = Error::Unauthenticated("Send an access token: Authorization: Bearer, a space, and the token.");
+    let token = request::bearer(request.headers())?.ok_or(missing)?;
+    match state.service.access_by_token(token).await? {
+        Some(access) => Ok(access),
+        None => Err(state.wrong_token(request, "This access token is not valid: unknown, over, or taken back.")),
+    }
+}
+
+/// A page of a foreign origin may not decide, whatever token it has got hold of.
+fn check_origin(request: &HttpRequest, state: &State) -> Result<(), Error> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().ok().and_then(Origin::parse);
+    match origin {
+        Some(origin) if state.service.rules.own_origin.as_ref() == Some(&origin) || state.service.sites.any_owns(&origin) => Ok(()),
+        _ => Err(Error::Forbidden("Pages of this origin may not do this. Add the origin to the site.".into())),
+    }
+}

@@ -1,0 +1,46 @@
+//! The API document, put together from the handlers' own descriptions. A test walks the route table and finds every route
+//! in it.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{comments, moderation, operator, own};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Afterword",
+        description = "A comment-moderation service: takes comments, holds them, tells the moderators, serves what they approve.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    modifiers(&Tokens),
+    paths(
+        comments::submit, comments::preview, comments::list, comments::counts, comments::counts_by_body, comments::recent,
+        comments::form, own::get, own::patch, own::delete, moderation::list, moderation::get, moderation::approve,
+        moderation::reject, moderation::spam, moderation::hold, moderation::undo, moderation::discard_edit,
+        moderation::correct, moderation::remove, moderation::decisions, moderation::events, moderation::summary,
+        operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
+    ),
+)]
+struct Document;
+
+/// The two kinds of bearer token.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = |text: &str| {
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build())
+        };
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("author", bearer("The author_token that came with a comment."));
+        components.add_security_scheme("account", bearer("An access token of an account: afterword token create."));
+    }
+}
+
+/// The document as JSON, for a service at this address.
+pub fn document(public_url: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut document = Document::openapi();
+    document.servers = Some(vec![utoipa::openapi::Server::new(public_url)]);
+    serde_json::to_vec(&document)
+}

@@ -1,0 +1,64 @@
+//! The few pages that the service shows itself: what is wrong with a form, what an error code means. They work without
+//! script, load nothing from elsewhere, and what visitors typed is escaped in them.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use minijinja::{Environment, Value};
+
+use crate::error::Error;
+
+const TEMPLATES: &[(&str, &str)] = &[
+    ("shell.html", include_str!("../../web/pages/shell.html")),
+    ("message.html", include_str!("../../web/pages/message.html")),
+    ("document.html", include_str!("../../web/pages/document.html")),
+    ("form.html", include_str!("../../web/pages/form.html")),
+];
+
+/// The style sheet of these pages.
+pub const STYLE: &str = include_str!("../../web/pages/page.css");
+
+/// What the browser may do on these pages: nothing but show them and send their form to us.
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The templates, ready to be filled in.
+pub struct Pages {
+    templates: Environment<'static>,
+    public_url: String,
+}
+
+impl Pages {
+    /// Reads the templates.
+    pub fn new(public_url: &str) -> Result<Self, Error> {
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        for (name, text) in TEMPLATES {
+            templates.add_template(name, text).map_err(Error::internal)?;
+        }
+        Ok(Self { templates, public_url: public_url.to_owned() })
+    }
+
+    /// A page as an answer.
+    pub fn answer(&self, status: StatusCode, template: &str, values: Value) -> Result<HttpResponse, Error> {
+        let values = minijinja::context! { public_url => self.public_url.as_str(), ..values };
+        let html = self.templates.get_template(template).and_then(|template| template.render(values));
+        Ok(page(status).body(html.map_err(Error::internal)?))
+    }
+
+    /// A page of one heading, one sentence and, perhaps, one next step.
+    pub fn message(&self, status: StatusCode, title: &str, text: &str, link: Option<(&str, &str)>) -> Result<HttpResponse, Error> {
+        let (link, link_text) = link.unwrap_or_default();
+        self.answer(status, "message.html", minijinja::context! { title, text, link, link_text, request_id => "" })
+    }
+}
+
+fn page(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::X_FRAME_OPTIONS, "DENY"));
+    response
+}

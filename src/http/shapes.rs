@@ -1,0 +1,382 @@
+//! The shapes in which comments leave: the public one, the author's own, the moderators'. What is not named here cannot
+//! leave; an e-mail address stands in the moderators' shape alone.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use crate::domain::comment::{Badge, HoldReason, Status};
+use crate::domain::ids::{AccountId, SiteId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::service::outside_status;
+use crate::service::submission::{Receipt, Sender, comment_email_place, comment_sender_place};
+use crate::storage::articles::Article;
+use crate::storage::comments::{Comment, Text};
+use crate::storage::events::Event;
+use crate::storage::listing::PublicComment;
+
+/// Votes on a comment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Votes {
+    up: i32,
+    down: i32,
+}
+
+/// A comment as everybody sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicShape {
+    /// Opaque.
+    id: String,
+    /// The comment that this one answers.
+    parent_id: Option<String>,
+    /// 0 for a root.
+    depth: i16,
+    name: String,
+    website: Option<String>,
+    /// An image of the site's own making; derived from a site key and the name.
+    avatar: String,
+    /// `staff` for the site's own people.
+    badge: Option<&'static str>,
+    /// Safe HTML.
+    body_html: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    edited_at: Option<String>,
+    pinned: bool,
+    votes: Votes,
+    /// Direct replies that are approved.
+    reply_count: i32,
+}
+
+/// A comment that is no longer public but has public replies.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemovedShape {
+    id: String,
+    parent_id: Option<String>,
+    depth: i16,
+    /// Always true.
+    removed: bool,
+}
+
+/// An entry of a public list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ListedShape {
+    /// A comment.
+    Comment(Box<PublicShape>),
+    /// What is left of one.
+    Removed(RemovedShape),
+}
+
+/// An article.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArticleShape {
+    /// The key that the blog chose.
+    key: String,
+    title: Option<String>,
+    url: Option<String>,
+    /// Approved comments.
+    comment_count: i64,
+    /// Whether it takes no more comments.
+    closed: bool,
+}
+
+impl From<&Article> for ArticleShape {
+    fn from(article: &Article) -> Self {
+        Self {
+            key: article.key.clone(),
+            title: article.title.clone(),
+            url: article.url.clone(),
+            comment_count: article.comment_count,
+            closed: article.closed,
+        }
+    }
+}
+
+impl ArticleShape {
+    /// An article that nobody has commented on.
+    pub fn unknown(key: &str) -> Self {
+        Self { key: key.to_owned(), title: None, url: None, comment_count: 0, closed: false }
+    }
+}
+
+/// One of the newest comments of a site.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecentShape {
+    #[serde(flatten)]
+    comment: PublicShape,
+    article: ArticleShape,
+}
+
+/// The new text of a public comment that waits for a moderator.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EditShape {
+    name: String,
+    website: Option<String>,
+    /// As typed.
+    body: String,
+    body_html: String,
+}
+
+impl From<Text> for EditShape {
+    fn from(text: Text) -> Self {
+        Self { name: text.name, website: text.website, body: text.body, body_html: text.body_html }
+    }
+}
+
+/// A comment as its author sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnShape {
+    #[serde(flatten)]
+    comment: PublicShape,
+    /// `approved` or `pending`; more is not told.
+    status: &'static str,
+    /// As typed.
+    body: String,
+    #[schema(format = DateTime)]
+    editable_until: String,
+    /// The author's new text that waits while the approved one stays public.
+    pending_edit: Option<EditShape>,
+}
+
+/// Why a comment was held.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HoldReasonShape {
+    code: String,
+    detail: String,
+}
+
+impl From<HoldReason> for HoldReasonShape {
+    fn from(reason: HoldReason) -> Self {
+        Self { code: reason.code, detail: reason.detail }
+    }
+}
+
+/// An entry of the event log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventShape {
+    id: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// Which comment.
+    comment: String,
+    /// An account's name, `author` or `policy`.
+    actor: String,
+    action: &'static str,
+    from: Option<&'static str>,
+    to: Option<&'static str>,
+    reason: Option<String>,
+    /// api, desk, mail_link, rule, author or cli.
+    via: &'static str,
+}
+
+/// A comment as moderators see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModeratorShape {
+    #[serde(flatten)]
+    comment: PublicShape,
+    /// The site's key.
+    site: String,
+    article: ArticleShape,
+    status: &'static str,
+    /// Private: for moderators alone.
+    email: Option<String>,
+    /// As typed.
+    body: String,
+    pending_edit: Option<EditShape>,
+    hold_reasons: Vec<HoldReasonShape>,
+    spam_score: Option<f64>,
+    /// As much as the operator keeps.
+    address: Option<String>,
+    user_agent: Option<String>,
+    /// For `If-Match` and `versions`.
+    version: i64,
+    /// On a single comment: what happened to it, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<EventShape>>,
+}
+
+/// Where a comment stood before a decision.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreviousShape {
+    /// Its state.
+    pub status: &'static str,
+    /// Who had decided; none if nobody had.
+    pub by: Option<String>,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+/// A comment after a decision.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DecidedShape {
+    /// As it is now.
+    #[serde(flatten)]
+    pub comment: ModeratorShape,
+    /// As it was.
+    pub previous: PreviousShape,
+}
+
+impl State {
+    /// The address of the picture beside a name.
+    fn avatar(&self, site: SiteId, name: &str) -> String {
+        format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, name))
+    }
+
+    /// An entry of a public list.
+    pub fn listed(&self, site: SiteId, row: PublicComment) -> ListedShape {
+        if row.status == Status::Approved {
+            return ListedShape::Comment(Box::new(self.public(site, row)));
+        }
+        ListedShape::Removed(RemovedShape {
+            id: row.id.to_string(),
+            parent_id: row.parent_id.map(|id| id.to_string()),
+            depth: row.depth,
+            removed: true,
+        })
+    }
+
+    /// A public comment.
+    pub fn public(&self, site: SiteId, row: PublicComment) -> PublicShape {
+        PublicShape {
+            id: row.id.to_string(),
+            parent_id: row.parent_id.map(|id| id.to_string()),
+            depth: row.depth,
+            avatar: self.avatar(site, &row.name),
+            name: row.name,
+            website: row.website,
+            badge: row.badge.map(Badge::as_str),
+            body_html: row.body_html,
+            created_at: row.created_at.to_string(),
+            edited_at: row.edited_at.map(|at| at.to_string()),
+            pinned: row.pinned,
+            votes: Votes { up: row.votes_up, down: row.votes_down },
+            reply_count: row.reply_count,
+        }
+    }
+
+    /// One of the newest.
+    pub fn recent(&self, site: SiteId, row: PublicComment, article: &Article) -> RecentShape {
+        RecentShape { comment: self.public(site, row), article: article.into() }
+    }
+
+    /// A comment that has just come.
+    pub fn received(&self, receipt: &Receipt) -> PublicShape {
+        PublicShape {
+            id: receipt.id.to_string(),
+            parent_id: receipt.parent_id.map(|id| id.to_string()),
+            depth: receipt.depth,
+            name: receipt.name.clone(),
+            website: receipt.website.clone(),
+            avatar: self.avatar(receipt.site_id, &receipt.name),
+            badge: None,
+            body_html: receipt.body_html.clone(),
+            created_at: Timestamp(receipt.created_at).to_string(),
+            edited_at: None,
+            pinned: false,
+            votes: Votes { up: 0, down: 0 },
+            reply_count: 0,
+        }
+    }
+
+    fn of_comment(&self, comment: &Comment) -> PublicShape {
+        PublicShape {
+            id: comment.id.to_string(),
+            parent_id: comment.parent_id.map(|id| id.to_string()),
+            depth: comment.depth,
+            name: comment.name.clone(),
+            website: comment.website.clone(),
+            avatar: self.avatar(comment.site_id, &comment.name),
+            badge: comment.badge.map(Badge::as_str),
+            body_html: comment.body_html.clone(),
+            created_at: comment.created_at.to_string(),
+            edited_at: comment.edited_at.map(|at| at.to_string()),
+            pinned: comment.pinned,
+            votes: Votes { up: comment.votes_up, down: comment.votes_down },
+            reply_count: comment.reply_count,
+        }
+    }
+
+    /// A comment for its author.
+    pub fn own(&self, comment: &Comment) -> OwnShape {
+        OwnShape {
+            comment: self.of_comment(comment),
+            status: outside_status(comment.status).as_str(),
+            body: comment.body.clone(),
+            editable_until: self.service.editable_until(comment.created_at).to_string(),
+            pending_edit: comment.waiting_edit().map(EditShape::from),
+        }
+    }
+
+    /// A comment for moderators.
+    pub fn moderated(&self, comment: &Comment, article: &Article) -> Result<ModeratorShape, Error> {
+        let keys = &self.service.keys;
+        let email = match &comment.email_sealed {
+            Some(sealed) => Some(text(keys.open(comment_email_place(&comment.id), sealed)?)?),
+            None => None,
+        };
+        let sender: Option<Sender> = match &comment.sender_sealed {
+            Some(sealed) => {
+                let plain = keys.open(comment_sender_place(&comment.id), sealed)?;
+                Some(serde_json::from_slice(&plain).map_err(Error::internal)?)
+            }
+            None => None,
+        };
+        let (address, user_agent) = sender.map_or((None, None), |sender| (sender.address, sender.user_agent));
+        Ok(ModeratorShape {
+            comment: self.of_comment(comment),
+            site: self.service.sites.by_id(comment.site_id)?.key.as_str().to_owned(),
+            article: article.into(),
+            status: comment.status.as_str(),
+            email,
+            body: comment.body.clone(),
+            pending_edit: comment.waiting_edit().map(EditShape::from),
+            hold_reasons: comment.hold_reasons().into_iter().map(HoldReasonShape::from).collect(),
+            spam_score: comment.spam_score,
+            address,
+            user_agent,
+            version: comment.version,
+            events: None,
+        })
+    }
+}
+
+impl ModeratorShape {
+    /// With what happened to it.
+    pub fn with_events(mut self, events: Vec<EventShape>) -> Self {
+        self.events = Some(events);
+        self
+    }
+}
+
+impl EventShape {
+    /// An entry of the log, with the names of accounts.
+    pub fn new(event: &Event, names: &HashMap<AccountId, String>) -> Self {
+        use crate::domain::comment::Via;
+        let actor = match (event.account_id, event.via) {
+            (Some(account), _) => names.get(&account).cloned().unwrap_or_else(|| "a former account".to_owned()),
+            (None, Via::Author) => "author".to_owned(),
+            (None, _) => "policy".to_owned(),
+        };
+        Self {
+            id: event.id.to_string(),
+            at: event.at.to_string(),
+            comment: event.comment_id.to_string(),
+            actor,
+            action: event.action.as_str(),
+            from: event.from_status.map(Status::as_str),
+            to: event.to_status.map(Status::as_str),
+            reason: event.reason.clone(),
+            via: event.via.as_str(),
+        }
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(Error::internal)
+}

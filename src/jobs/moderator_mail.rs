@@ -1,0 +1,142 @@
+//! The mails to moderators: about one comment, or a summary of what waits. A mail says what is true when it is sent: a
+//! comment that was decided meanwhile brings none.
+
+use super::{JobError, Worker};
+use crate::domain::comment::Status;
+use crate::domain::ids::{AccountId, SiteId};
+use crate::error::Error;
+use crate::mail::message::{Letter, Mail};
+use crate::mail::templates::{DigestLetter, ModerateLetter, QuotedComment, WaitingSite};
+use crate::service::submission::{Sender, comment_email_place, comment_sender_place};
+use crate::storage::accounts::{self, Account, Role};
+use crate::storage::articles::{self, Article};
+use crate::storage::comments::{self, Comment};
+use crate::storage::outbox::OutboxRow;
+use crate::storage::queue::{self, QueueFilter};
+use crate::storage::{Conn, sites};
+
+/// Comments that a summary quotes.
+const QUOTED: i64 = 20;
+
+impl Worker {
+    /// Sends one moderator the mail about one comment.
+    pub(super) async fn mail_moderator(&self, row: &OutboxRow) -> Result<(), JobError> {
+        let (Some(account), Some(comment)) = (row.account_id, row.comment_id) else { return Ok(()) };
+        let site_id = row.site_id;
+        let found = self
+            .service
+            .db
+            .read(move |conn| {
+                let Some(account) = recipient(conn, account, site_id)? else { return Ok(None) };
+                let Some(comment) = comments::find(conn, comment)?.filter(waits) else { return Ok(None) };
+                let article = articles::by_ids(conn, &[comment.article_id])?.remove(&comment.article_id);
+                let waiting = sites::counts(conn, Some(&[site_id]))?.first().map_or(0, |counts| counts.pending);
+                Ok(article.map(|article| (account, comment, article, waiting)))
+            })
+            .await?;
+        let Some((account, comment, article, waiting)) = found else { return Ok(()) };
+        let values = ModerateLetter {
+            site: self.service.sites.by_id(site_id)?.name.clone(),
+            comment: self.quoted(&comment, &article)?,
+            waiting: waiting.max(1),
+            public_url: self.public_url.clone(),
+        };
+        self.send(row, &account, self.templates.letter("moderate", &values)?).await
+    }
+
+    /// Sends one moderator the summary of what waits.
+    pub(super) async fn mail_digest(&self, row: &OutboxRow) -> Result<(), JobError> {
+        let Some(account) = row.account_id else { return Ok(()) };
+        let found = self
+            .service
+            .db
+            .read(move |conn| {
+                let Some(account) = accounts::find(conn, account)?.filter(wants_mail) else { return Ok(None) };
+                let own = match account.role {
+                    Role::Admin => None,
+                    Role::Moderator => Some(accounts::sites_of(conn, account.id)?),
+                };
+                let counts = sites::counts(conn, own.as_deref())?;
+                let newest = newest_pending(conn, own)?;
+                let ids: Vec<_> = newest.iter().map(|comment| comment.article_id).collect();
+                Ok(Some((account, counts, newest, articles::by_ids(conn, &ids)?)))
+            })
+            .await?;
+        let Some((account, counts, newest, articles)) = found else { return Ok(()) };
+        let waiting: i64 = counts.iter().map(|counts| counts.pending).sum();
+        if waiting == 0 {
+            return Ok(());
+        }
+        let mut sites = Vec::new();
+        for counts in counts.iter().filter(|counts| counts.pending > 0) {
+            let name = self.service.sites.by_id(counts.site_id)?.name.clone();
+            sites.push(WaitingSite { name, waiting: counts.pending });
+        }
+        let quote = |comment: &Comment| articles.get(&comment.article_id).map(|article| self.quoted(comment, article));
+        let comments: Vec<QuotedComment> = newest.iter().filter_map(quote).collect::<Result<_, _>>()?;
+        let values = DigestLetter { waiting, sites, comments, public_url: self.public_url.clone() };
+        self.send(row, &account, self.templates.letter("digest", &values)?).await
+    }
+
+    async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<(), JobError> {
+        let address = self.service.account_email(account)?;
+        let mail = Mail::new(row.id.to_string(), &self.from, &address, letter)?;
+        Ok(self.mailer.send(&mail).await?)
+    }
+
+    /// A comment as mails quote it: the text that waits.
+    fn quoted(&self, comment: &Comment, article: &Article) -> Result<QuotedComment, Error> {
+        let keys = &self.service.keys;
+        let text = comment.waiting_edit().unwrap_or_else(|| comment.text());
+        let email = match &comment.email_sealed {
+            Some(sealed) => keys.open(comment_email_place(&comment.id), sealed)?,
+            None => Vec::new(),
+        };
+        let sender: Option<Sender> = match &comment.sender_sealed {
+            Some(sealed) => serde_json::from_slice(&keys.open(comment_sender_place(&comment.id), sealed)?).ok(),
+            None => None,
+        };
+        let title = article.title.as_ref().or(comment.article_title.as_ref()).unwrap_or(&article.key);
+        Ok(QuotedComment {
+            id: comment.id.to_string(),
+            author: text.name,
+            email: String::from_utf8(email).map_err(Error::internal)?,
+            website: text.website,
+            address: sender.and_then(|sender| sender.address),
+            lines: text.body.lines().map(str::to_owned).collect(),
+            reasons: comment.hold_reasons().into_iter().map(|reason| reason.detail).collect(),
+            article_title: title.clone(),
+            article_url: article.url.clone().or_else(|| comment.article_url.clone()),
+            is_edit: comment.status == Status::Approved,
+        })
+    }
+}
+
+fn wants_mail(account: &Account) -> bool {
+    account.wants_mail && account.disabled_at.is_none()
+}
+
+/// Whether a moderator still has something to decide.
+fn waits(comment: &Comment) -> bool {
+    comment.status == Status::Pending || (comment.status == Status::Approved && comment.waiting_edit.is_some())
+}
+
+/// The account, if it still wants mail and looks after the site.
+fn recipient(conn: &mut Conn, account: AccountId, site: SiteId) -> Result<Option<Account>, Error> {
+    let Some(account) = accounts::find(conn, account)?.filter(wants_mail) else { return Ok(None) };
+    let covers = account.role == Role::Admin || accounts::sites_of(conn, account.id)?.contains(&site);
+    Ok(Some(account).filter(|_| covers))
+}
+
+fn newest_pending(conn: &mut Conn, sites: Option<Vec<SiteId>>) -> Result<Vec<Comment>, Error> {
+    let filter = QueueFilter {
+        status: Some(Status::Pending),
+        sites,
+        articles: None,
+        text: None,
+        newest_first: true,
+        after: None,
+        limit: QUOTED,
+    };
+    queue::page(conn, &filter)
+}

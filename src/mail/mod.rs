@@ -1,0 +1,135 @@
+//! Mail: what it says ([`templates`]), how it is put together ([`message`]) and how it leaves ([`Mailer`]). It knows no
+//! database and no HTTP. What visitors wrote stands in the body alone, quoted; it makes no header, no link, no image.
+
+pub mod message;
+pub mod templates;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lettre::transport::smtp::PoolConfig;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use secrecy::ExposeSecret;
+
+use self::message::Mail;
+use crate::config;
+use crate::error::Error;
+
+/// One command of the SMTP dialogue may take so long.
+const COMMAND_LIMIT: Duration = Duration::from_secs(15);
+
+/// A whole delivery may take so long; less than the claim on its outbox row, so that no other worker takes it meanwhile.
+pub const SEND_LIMIT: Duration = Duration::from_secs(45);
+
+/// The way by which mails leave.
+#[derive(Clone)]
+pub enum Mailer {
+    /// By SMTP, over a pool of connections.
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    /// As `.eml` files in a folder.
+    File(PathBuf),
+    /// Into memory, for tests.
+    Memory(Arc<Mutex<Vec<Mail>>>),
+}
+
+/// Why a mail did not leave.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// It may later: the server is away, slow, or says so (4xx).
+    #[error("{0}")]
+    Later(String),
+    /// It never will: the server refuses it for good (5xx).
+    #[error("{0}")]
+    Never(String),
+}
+
+impl Mailer {
+    /// The mailer of the settings.
+    pub fn new(settings: &config::Mail) -> Result<Self, Error> {
+        match settings.transport {
+            config::Transport::File => Ok(Self::File(settings.dir.clone())),
+            config::Transport::Smtp => {
+                let told = |cause: lettre::transport::smtp::Error| Error::internal(format!("mail.smtp_url: {cause}"));
+                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret()).map_err(told)?;
+                // Servers close idle connections, and a pooled one that was closed fails the mail that meets it.
+                let pool = PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(20));
+                Ok(Self::Smtp(builder.timeout(Some(COMMAND_LIMIT)).pool_config(pool).build()))
+            }
+        }
+    }
+
+    /// Sends a mail, or says in the other side's words why not. E-mail addresses are cut out of these words.
+    pub async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+        match self {
+            Self::Smtp(transport) => match tokio::time::timeout(SEND_LIMIT, transport.send(mail.message.clone())).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(smtp_failure(&error)),
+                Err(_) => Err(SendError::Later("the mail server did not answer in time".to_owned())),
+            },
+            Self::File(folder) => {
+                let (folder, mail) = (folder.clone(), mail.clone());
+                let written = tokio::task::spawn_blocking(move || write_file(&folder, &mail)).await;
+                written
+                    .map_err(|_| SendError::Later("writing the mail panicked".to_owned()))?
+                    .map_err(|cause| SendError::Later(format!("mail.dir: {cause}")))
+            }
+            Self::Memory(sent) => {
+                sent.lock().unwrap_or_else(PoisonError::into_inner).push(mail.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A refusal that is about the operator's settings (authentication, TLS) passes once they are mended, whatever its number.
+fn smtp_failure(error: &lettre::transport::smtp::Error) -> SendError {
+    let mut words = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    let words = without_addresses(&words);
+    let code = error.status().map(u16::from);
+    let about_settings = matches!(code, Some(530 | 534 | 535 | 538));
+    if error.is_permanent() && !about_settings { SendError::Never(words) } else { SendError::Later(words) }
+}
+
+/// Mail servers like to repeat addresses in what they say; none may reach a log.
+fn without_addresses(words: &str) -> String {
+    let shown = |word: &str| if word.contains('@') { "<address>".to_owned() } else { word.to_owned() };
+    let mut text = words.split_whitespace().map(shown).collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = text.char_indices().nth(500) {
+        text.truncate(at);
+    }
+    text
+}
+
+/// Writes the whole file beside its place, then moves it there: nobody ever reads half a mail. A mail that is sent again has
+/// the same name.
+fn write_file(folder: &Path, mail: &Mail) -> std::io::Result<()> {
+    use std::io::Write;
+    std::fs::create_dir_all(folder)?;
+    let draft = folder.join(format!(".{}.part", mail.id));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(&mail.message.formatted())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join(format!("{}.eml", mail.id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_cut_out_of_what_servers_say() {
+        assert_eq!(without_addresses("550 5.1.1 <ada@example.org>: no such user"), "550 5.1.1 <address> no such user");
+        assert_eq!(without_addresses("421 try\r\nlater"), "421 try later");
+        assert_eq!(without_addresses(&"x".repeat(900)).len(), 500);
+    }
+}

@@ -1,0 +1,39 @@
+//! Who may see and decide what. A moderator learns nothing of other sites, not even that a comment exists: what they may
+//! not see is [`Error::NotFound`] for them.
+
+use crate::domain::ids::{AccountId, SiteId};
+use crate::error::Error;
+use crate::storage::accounts::Role;
+
+/// The rights of a signed-in account.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Whose.
+    pub account: AccountId,
+    /// Their name, as it stands beside decisions.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// The sites they look after; for administrators all, whatever stands here.
+    pub sites: Vec<SiteId>,
+}
+
+impl Access {
+    /// Whether they may see and decide on a site's comments.
+    pub fn covers(&self, site: SiteId) -> bool {
+        self.role == Role::Admin || self.sites.contains(&site)
+    }
+
+    /// [`Error::NotFound`] unless they may.
+    pub fn require(&self, site: SiteId) -> Result<(), Error> {
+        if self.covers(site) { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// The sites to which lists are narrowed; none means all.
+    pub fn site_filter(&self) -> Option<Vec<SiteId>> {
+        match self.role {
+            Role::Admin => None,
+            Role::Moderator => Some(self.sites.clone()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What can be done, one file per noun: load, decide (the domain does), store, enqueue. It knows neither HTTP nor mail: a
+//! mail is a row in the outbox, written in the transaction that causes it. Everything that a use case needs is in
+//! [`Service`].
+
+pub mod access;
+pub mod accounts;
+pub mod moderation;
+pub mod own;
+pub mod sites;
+pub mod submission;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Ids};
+use crate::config::{AddressPrivacy, Config};
+use crate::domain::comment::{Action, Status, Via};
+use crate::domain::ids::{AccountId, EventId, OutboxId};
+use crate::domain::submission::FieldRules;
+use crate::domain::time::Timestamp;
+use crate::domain::web::Origin;
+use crate::keys::Keys;
+use crate::service::sites::SiteDirectory;
+use crate::storage::Db;
+use crate::storage::comments::Comment;
+use crate::storage::events::NewEvent;
+use crate::storage::outbox::{Kind, NewOutbox, OutboxRow};
+
+/// The settings that use cases need.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How long authors may change what they wrote.
+    pub edit_window: Duration,
+    /// Levels of a thread.
+    pub max_depth: i16,
+    /// How long fields may be.
+    pub fields: FieldRules,
+    /// What is kept of a visitor's address.
+    pub address: AddressPrivacy,
+    /// Whether the browser's name is kept.
+    pub user_agent: bool,
+    /// Our own origin.
+    pub own_origin: Option<Origin>,
+}
+
+impl Rules {
+    /// From the settings.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            edit_window: config.edit_window(),
+            max_depth: i16::from(config.limits.max_depth),
+            fields: config.fields,
+            address: config.privacy.address,
+            user_agent: config.privacy.user_agent,
+            own_origin: config.own_origin(),
+        }
+    }
+}
+
+/// Everything that use cases work with. One for the whole process.
+pub struct Service {
+    /// The database.
+    pub db: Db,
+    /// The secret key.
+    pub keys: Arc<Keys>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Ids,
+    /// The sites.
+    pub sites: SiteDirectory,
+    /// Settings.
+    pub rules: Rules,
+    /// Requests with an idempotency key that are being worked on.
+    in_flight: submission::InFlight,
+}
+
+/// Who acts, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor {
+    /// None for authors, rules and the command line.
+    pub account: Option<AccountId>,
+    /// By which way.
+    pub via: Via,
+}
+
+impl Service {
+    /// A service over an open database.
+    pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
+        let ids = Ids::new(clock.clone());
+        Self { db, keys, clock, ids, sites: SiteDirectory::default(), rules, in_flight: submission::InFlight::default() }
+    }
+
+    /// An entry of the event log about a comment.
+    fn event(&self, comment: &Comment, now: Timestamp, actor: Actor, action: Action) -> NewEvent {
+        NewEvent {
+            id: EventId(self.ids.next()),
+            site_id: comment.site_id,
+            comment_id: comment.id,
+            at: now,
+            account_id: actor.account,
+            action,
+            from_status: Some(comment.status),
+            to_status: Some(comment.status),
+            via: actor.via,
+            reason: None,
+        }
+    }
+
+    /// The work of telling the moderators of a comment that waits.
+    fn tell_moderators(&self, comment: &Comment, now: Timestamp) -> NewOutbox {
+        let mut work = OutboxRow::new(OutboxId(self.ids.next()), Kind::TellModerators, comment.site_id, now);
+        work.comment_id = Some(comment.id);
+        work
+    }
+}
+
+/// All that anyone outside ever learns of where a comment stands: approved or pending.
+pub fn outside_status(status: Status) -> Status {
+    if status == Status::Approved { Status::Approved } else { Status::Pending }
+}

@@ -1,0 +1,241 @@
+//! What moderators decide: approve, reject, spam, hold; take the last decision back; correct; remove. Each decision is an
+//! event with actor and way; the same decision again changes nothing and leaves no event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::access::Access;
+use super::own::Patch;
+use super::{Actor, Service};
+use crate::domain::comment::{Action, Decision, Status, Transition, Via, transition};
+use crate::domain::ids::{AccountId, CommentId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::storage::comments::{self, Comment, StateChange};
+use crate::storage::Tx;
+
+/// A decision on one comment.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Which comment.
+    pub id: CommentId,
+    /// What to do.
+    pub decision: Decision,
+    /// Only if the comment still has one of these versions; none: whatever it has.
+    pub versions: Option<Vec<i64>>,
+    /// For the event log.
+    pub reason: Option<String>,
+}
+
+/// Where a comment stood before, who had put it there, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Previous {
+    /// Its state.
+    pub status: Status,
+    /// The account, if one had decided.
+    pub by: Option<AccountId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A comment after a decision.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// As it is now.
+    pub comment: Comment,
+    /// As it was.
+    pub previous: Previous,
+}
+
+/// The events that are decisions, and so can be taken back.
+fn is_decision(action: Action) -> bool {
+    matches!(action, Action::Approved | Action::Rejected | Action::MarkedSpam | Action::Held)
+}
+
+impl Service {
+    /// Carries out decisions, each on its own: the result of each in the order in which they were given. All that succeed
+    /// are durable together.
+    pub async fn decide(
+        self: &Arc<Self>,
+        access: Access,
+        via: Via,
+        orders: Vec<Order>,
+    ) -> Result<Vec<Result<Decided, Error>>, Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let actor = Actor { account: Some(access.account), via };
+                let mut results = Vec::with_capacity(orders.len());
+                for order in &orders {
+                    results.push(match service.decide_in(tx, &access, actor, order, now) {
+                        // What is wrong with one comment concerns the others not; a failing database concerns them all.
+                        Err(error @ (Error::Busy | Error::Internal(_))) => return Err(error),
+                        result => result,
+                    });
+                }
+                Ok(results)
+            })
+            .await
+    }
+
+    fn decide_in(
+        &self,
+        tx: &mut Tx<'_>,
+        access: &Access,
+        actor: Actor,
+        order: &Order,
+        now: Timestamp,
+    ) -> Result<Decided, Error> {
+        let comment = visible_to(tx, access, order.id, order.versions.as_deref())?;
+        let previous = previous(tx, &comment)?;
+        let edit = comment.waiting_edit();
+        let change = match transition(comment.status, edit.is_some(), order.decision).ok_or(Error::NotFound)? {
+            Transition::Same => return Ok(Decided { comment, previous }),
+            Transition::To(Status::Approved) | Transition::PublishEdit => StateChange {
+                to: Some(Status::Approved),
+                replaced_text: edit.is_some().then(|| comment.text()),
+                waiting_edit: edit.is_some().then_some(None),
+                text: edit,
+                ..StateChange::default()
+            },
+            Transition::To(status) => StateChange { to: Some(status), ..StateChange::default() },
+        };
+        let after = comments::change(tx, &comment, &change)?;
+        let mut event = self.event(&comment, now, actor, order.decision.action());
+        event.to_status = Some(after.status);
+        event.reason.clone_from(&order.reason);
+        tx.log(event);
+        Ok(Decided { comment: after, previous })
+    }
+
+    /// Takes back the last decision. [`Error::Conflict`] when it was not this account's, or something happened since.
+    pub async fn undo(
+        self: &Arc<Self>,
+        access: Access,
+        via: Via,
+        id: CommentId,
+        versions: Option<Vec<i64>>,
+    ) -> Result<Decided, Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                let last = tx.log_of(id)?.pop().filter(|event| is_decision(event.action));
+                let Some(last) = last.filter(|event| event.account_id == Some(access.account)) else {
+                    return Err(Error::conflict(
+                        "There is no decision of yours to take back: none was made, or something happened since.",
+                    ));
+                };
+                let replaced = comment.replaced_text();
+                let change = StateChange {
+                    to: Some(last.from_status.unwrap_or(Status::Pending)),
+                    waiting_edit: replaced.is_some().then(|| Some(comment.text())),
+                    text: replaced,
+                    ..StateChange::default()
+                };
+                let previous = previous(tx, &comment)?;
+                let after = comments::change(tx, &comment, &change)?;
+                let actor = Actor { account: Some(access.account), via };
+                let mut event = service.event(&comment, now, actor, Action::Undone);
+                event.to_status = Some(after.status);
+                tx.log(event);
+                Ok(Decided { comment: after, previous })
+            })
+            .await
+    }
+
+    /// Drops the waiting edit of a public comment; the approved text stands. [`Error::Conflict`] when none waits.
+    pub async fn discard_edit(
+        self: &Arc<Self>,
+        access: Access,
+        via: Via,
+        id: CommentId,
+        versions: Option<Vec<i64>>,
+    ) -> Result<Comment, Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                if comment.waiting_edit.is_none() {
+                    return Err(Error::conflict("No edit of this comment waits."));
+                }
+                let change = StateChange { waiting_edit: Some(None), ..StateChange::default() };
+                let after = comments::change(tx, &comment, &change)?;
+                let actor = Actor { account: Some(access.account), via };
+                tx.log(service.event(&comment, now, actor, Action::EditDiscarded));
+                Ok(after)
+            })
+            .await
+    }
+
+    /// Corrects a comment's text.
+    pub async fn correct(
+        self: &Arc<Self>,
+        access: Access,
+        via: Via,
+        id: CommentId,
+        versions: Option<Vec<i64>>,
+        patch: Patch,
+    ) -> Result<Comment, Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                let text = service.patched(&comment.text(), &patch, now);
+                let after = comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
+                let actor = Actor { account: Some(access.account), via };
+                tx.log(service.event(&comment, now, actor, Action::Corrected));
+                Ok(after)
+            })
+            .await
+    }
+
+    /// Removes a comment for good.
+    pub async fn remove(
+        self: &Arc<Self>,
+        access: Access,
+        via: Via,
+        id: CommentId,
+        versions: Option<Vec<i64>>,
+    ) -> Result<(), Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                service.remove_in(tx, &comment, Actor { account: Some(access.account), via }, now)
+            })
+            .await
+    }
+
+    /// The names of the accounts behind decisions.
+    pub async fn account_names(&self, mut ids: Vec<AccountId>) -> Result<HashMap<AccountId, String>, Error> {
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names = self.db.read(move |conn| crate::storage::accounts::names(conn, &ids)).await?;
+        Ok(names.into_iter().collect())
+    }
+}
+
+/// The comment, if this account may see it and it still has the version that the caller saw.
+fn visible_to(tx: &mut Tx<'_>, access: &Access, id: CommentId, versions: Option<&[i64]>) -> Result<Comment, Error> {
+    let comment = comments::find(tx.conn(), id)?.ok_or(Error::NotFound)?;
+    access.require(comment.site_id)?;
+    match versions {
+        Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
+        _ => Ok(comment),
+    }
+}
+
+/// Where the comment stands before a decision: since when, and by whom.
+fn previous(tx: &mut Tx<'_>, comment: &Comment) -> Result<Previous, Error> {
+    let log = tx.log_of(comment.id)?;
+    let moved = log.iter().rev().find(|event| event.from_status != event.to_status || is_decision(event.action));
+    Ok(Previous {
+        status: comment.status,
+        by: moved.and_then(|event| event.account_id),
+        at: moved.map_or(comment.created_at, |event| event.at),
+    })
+}

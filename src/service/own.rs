@@ -1,0 +1,193 @@
+//! What authors may do with their own comments, by their author token: look, change for a while, delete.
+
+use std::sync::Arc;
+
+use super::{Actor, Service};
+use crate::domain::comment::{Action, Status, Via};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{AuthorId, CommentId};
+use crate::domain::policy::{Facts, judge};
+use crate::domain::render::{RENDERER, render};
+use crate::domain::submission::FieldRules;
+use crate::domain::text::{Body, Name, double_form, tidy};
+use crate::domain::time::Timestamp;
+use crate::domain::web::WebAddress;
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::storage::comments::{self, Comment, StateChange, Text};
+use crate::storage::{Tx, authors};
+
+/// A merge patch of name, website and text, as it came.
+#[derive(Debug, Clone, Default)]
+pub struct RawPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new website; `Some(None)` takes it away.
+    pub website: Option<Option<String>>,
+    /// A new text.
+    pub body: Option<String>,
+}
+
+/// A legal patch.
+#[derive(Debug, Clone, Default)]
+pub struct Patch {
+    name: Option<Name>,
+    website: Option<Option<WebAddress>>,
+    body: Option<Body>,
+}
+
+impl RawPatch {
+    /// Parses the patch; all faults at once.
+    pub fn parse(self, rules: &FieldRules, mut faults: Vec<Fault>) -> Result<Patch, Error> {
+        let mut patch = Patch::default();
+        let mut note = |fault| faults.push(fault);
+        if let Some(text) = &self.name {
+            patch.name = required(text, "name", rules.name_max, Name::parse).map_err(&mut note).ok();
+        }
+        if let Some(text) = &self.body {
+            patch.body = required(text, "body", rules.body_max, Body::parse).map_err(&mut note).ok();
+        }
+        patch.website = match self.website.map(|text| text.filter(|text| !text.trim().is_empty())) {
+            Some(Some(text)) => required(&text, "website", rules.website_max, WebAddress::parse).map_err(note).ok().map(Some),
+            Some(None) => Some(None),
+            None => None,
+        };
+        if faults.is_empty() { Ok(patch) } else { Err(Error::Invalid(crate::domain::submission::in_order(faults))) }
+    }
+}
+
+fn required<T>(
+    text: &str,
+    field: &'static str,
+    most: usize,
+    parse: impl FnOnce(&str, &'static str) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let text = tidy(text);
+    if text.is_empty() {
+        return Err(Fault::required(field));
+    }
+    if text.chars().count() > most {
+        return Err(Fault::too_long(field, most, "characters"));
+    }
+    parse(&text, field)
+}
+
+/// How a change by the author ended.
+pub enum Edited {
+    /// The new text is in place.
+    Applied(Comment),
+    /// The approved text stays public while the new one waits.
+    Waits(Comment),
+}
+
+impl Service {
+    /// The author behind a token, whichever site it was made for, and the comment if it is theirs. No author: the token is
+    /// not one of ours.
+    pub async fn author_and_comment(
+        &self,
+        token: &str,
+        id: Option<CommentId>,
+    ) -> Result<Option<(AuthorId, Option<Comment>)>, Error> {
+        let Some(claimed) = Keys::claimed_author(token) else { return Ok(None) };
+        let (author, comment) = self
+            .db
+            .read(move |conn| {
+                let comment = id.map(|id| comments::find(conn, id)).transpose()?.flatten();
+                Ok((authors::find_anywhere(conn, claimed)?, comment))
+            })
+            .await?;
+        let verified = author.filter(|author| self.keys.read_author_token(author.site_id, token) == Some(author.id));
+        let own = |author: authors::Author| (author.id, comment.filter(|comment| comment.author_id == author.id));
+        Ok(verified.map(own))
+    }
+
+    /// When the author's time for changes is over.
+    pub fn editable_until(&self, created_at: Timestamp) -> Timestamp {
+        created_at.plus(self.rules.edit_window)
+    }
+
+    /// Changes the author's own comment, with a new look at the new text.
+    pub async fn edit_own(self: &Arc<Self>, id: CommentId, author: AuthorId, patch: Patch) -> Result<Edited, Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db.write(move |tx| service.edit_own_in(tx, id, author, &patch, now)).await
+    }
+
+    fn edit_own_in(
+        &self,
+        tx: &mut Tx<'_>,
+        id: CommentId,
+        author: AuthorId,
+        patch: &Patch,
+        now: Timestamp,
+    ) -> Result<Edited, Error> {
+        let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
+        let comment = comment.ok_or(Error::NotFound)?;
+        if now >= self.editable_until(comment.created_at) {
+            return Err(Error::EditWindowClosed);
+        }
+        let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
+        let text = self.patched(&base, patch, now);
+        if text.name == base.name && text.website == base.website && text.body == base.body {
+            return Ok(Edited::Applied(comment));
+        }
+        let site = self.sites.by_id(comment.site_id)?;
+        let trusted = authors::find(tx.conn(), comment.site_id, author)?.is_some_and(|author| author.approved > 0);
+        let verdict = judge(site.policy, Facts { trusted, edit: true, ..Facts::default() });
+        let waits = comment.status == Status::Approved && verdict.status != Status::Approved;
+        let change = if waits {
+            StateChange {
+                waiting_edit: Some(Some(text)),
+                hold_reasons: Some(verdict.reasons),
+                ..StateChange::default()
+            }
+        } else {
+            StateChange { text: Some(text), waiting_edit: Some(None), ..StateChange::default() }
+        };
+        let after = comments::change(tx, &comment, &change)?;
+        tx.log(self.event(&comment, now, Actor { account: None, via: Via::Author }, Action::Edited));
+        if !waits {
+            return Ok(Edited::Applied(after));
+        }
+        tx.enqueue(self.tell_moderators(&comment, now));
+        Ok(Edited::Waits(after))
+    }
+
+    /// The text after a patch, rendered.
+    pub(super) fn patched(&self, base: &Text, patch: &Patch, now: Timestamp) -> Text {
+        let mut text = base.clone();
+        if let Some(name) = &patch.name {
+            text.name = name.as_str().to_owned();
+        }
+        if let Some(website) = &patch.website {
+            text.website = website.as_ref().map(|website| website.as_str().to_owned());
+        }
+        if let Some(body) = &patch.body {
+            text.body = body.as_str().to_owned();
+            text.body_html = render(body);
+            text.renderer = RENDERER;
+        }
+        text.edited_at = Some(now.0);
+        text.text_hash = self.keys.text_hash(&double_form(&text.name, &text.body));
+        text
+    }
+
+    /// Deletes the author's own comment for good.
+    pub async fn remove_own(self: &Arc<Self>, id: CommentId, author: AuthorId) -> Result<(), Error> {
+        let (service, now) = (self.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
+                service.remove_in(tx, &comment.ok_or(Error::NotFound)?, Actor { account: None, via: Via::Author }, now)
+            })
+            .await
+    }
+
+    /// Removes a comment and says so in the log: the one way in which comments go.
+    pub(super) fn remove_in(&self, tx: &mut Tx<'_>, comment: &Comment, actor: Actor, now: Timestamp) -> Result<(), Error> {
+        comments::remove(tx, comment)?;
+        let mut event = self.event(comment, now, actor, Action::Removed);
+        event.to_status = None;
+        tx.log(event);
+        Ok(())
+    }
+}

@@ -1,0 +1,406 @@
+//! Taking a comment: first [`Service::prepare`] looks at everything that can be wrong with it, then the caller asks the
+//! rate limits, then [`Service::store`] writes it with its event, its work and the answer to be repeated, in one
+//! transaction.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Actor, Service, outside_status};
+use crate::domain::comment::{Action, Status, Via};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
+use crate::domain::listing::ReadingPath;
+use crate::domain::policy::{Facts, judge};
+use crate::domain::render::{RENDERER, render};
+use crate::domain::site::{ArticlePolicy, Site};
+use crate::domain::submission::{RawSubmission, Submission, in_order, unknown_parent};
+use crate::domain::text::double_form;
+use crate::domain::time::Timestamp;
+use crate::domain::web::Origin;
+use crate::error::Error;
+use crate::keys::Place;
+use crate::storage::comments::{self, Comment, Parent, reasons_json};
+use crate::storage::idempotency::{self, Remembered};
+use crate::storage::{Conn, Tx, articles, authors};
+
+/// What comes with the form's fields.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope {
+    /// The author that the request's token names.
+    pub author: Option<AuthorId>,
+    /// The request's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// What may be kept of the sender's address.
+    pub address: Option<String>,
+    /// The browser's name.
+    pub user_agent: Option<String>,
+}
+
+/// What the sender gets back, now and when the request is repeated: what the comment was when it came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the public shape that a new comment fills")]
+pub struct Receipt {
+    pub id: CommentId,
+    pub site_id: SiteId,
+    pub author_id: AuthorId,
+    pub parent_id: Option<CommentId>,
+    pub depth: i16,
+    pub name: String,
+    pub website: Option<String>,
+    pub body_html: String,
+    pub created_at: i64,
+    /// As the outside sees it: approved or pending.
+    pub status: Status,
+}
+
+/// A legal comment that is not stored yet.
+pub struct Draft {
+    site: Arc<Site>,
+    submission: Submission,
+    envelope: Envelope,
+    author: Option<authors::Author>,
+    parent: Option<Parent>,
+    idempotency: Option<IdempotencyRequest>,
+    /// Keyed hash of the e-mail address, for its ring.
+    pub email_hash: Vec<u8>,
+    _turn: Option<Turn>,
+}
+
+#[derive(Clone)]
+struct IdempotencyRequest {
+    key_hash: Vec<u8>,
+    request_hash: Vec<u8>,
+}
+
+/// What [`Service::prepare`] found.
+pub enum Prepared {
+    /// The request was answered before: this is the answer.
+    Replay(Receipt),
+    /// A new comment.
+    New(Box<Draft>),
+}
+
+/// Twins with one idempotency key wait for each other here, so that the later ones find the answer of the first.
+#[derive(Default)]
+pub struct InFlight {
+    turns: Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// The right to work on one idempotency key; given back when dropped.
+pub struct Turn {
+    key: Vec<u8>,
+    turns: Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl InFlight {
+    async fn turn(&self, key: &[u8]) -> Turn {
+        let lock = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_vec()).or_default().clone();
+        let mut turn = Turn { key: key.to_vec(), turns: self.turns.clone(), guard: None };
+        turn.guard = Some(lock.lock_owned().await);
+        turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.guard = None;
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            turns.remove(&self.key);
+        }
+    }
+}
+
+/// What the database knows of a submission's surroundings.
+#[derive(Default)]
+struct Surroundings {
+    replay: Option<Remembered>,
+    author: Option<authors::Author>,
+    parent: Option<Parent>,
+    article_is_known: bool,
+}
+
+impl Service {
+    /// Reads and checks a submission. `faults` are those that the reader of the request found already.
+    pub async fn prepare(
+        &self,
+        site: Arc<Site>,
+        raw: RawSubmission,
+        faults: Vec<Fault>,
+        envelope: Envelope,
+    ) -> Result<Prepared, Error> {
+        let idempotency = envelope.idempotency_key.as_deref().map(|key| self.idempotency_request(site.id, key, &raw));
+        let turn = match &idempotency {
+            Some(request) => Some(self.in_flight.turn(&request.key_hash).await),
+            None => None,
+        };
+        let owns = |origin: &Origin| site.owns(origin) || self.rules.own_origin.as_ref() == Some(origin);
+        let (article_key, parent_id) = (raw.article.clone(), raw.parent_id.as_deref().and_then(|id| id.parse().ok()));
+        let parsed = raw.parse(&self.rules.fields, &owns, faults);
+        let around = self.surroundings(&site, &idempotency, &envelope, article_key, parent_id).await?;
+        if let (Some(remembered), Some(request)) = (around.replay, &idempotency) {
+            return replay(&remembered, request).map(Prepared::Replay);
+        }
+        if envelope.author.is_some() && around.author.is_none() {
+            return Err(Error::Unauthenticated("This author token is not valid here. Send the comment without it."));
+        }
+        let mut faults = match &parsed {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.clone(),
+        };
+        if parent_id.is_some() && !around.parent.as_ref().is_some_and(|parent| self.takes_replies(parent)) {
+            faults.push(unknown_parent());
+        }
+        if site.articles == ArticlePolicy::Known && !around.article_is_known {
+            faults.push(Fault::new("article", "unknown_article", "This site takes comments on its own articles only."));
+        }
+        let submission = match parsed {
+            Ok(submission) if faults.is_empty() => submission,
+            _ => return Err(Error::Invalid(in_order(faults))),
+        };
+        let email_hash = self.keys.email_hash(&submission.email);
+        let (author, parent) = (around.author, around.parent);
+        Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, _turn: turn })))
+    }
+
+    fn idempotency_request(&self, site: SiteId, key: &str, raw: &RawSubmission) -> IdempotencyRequest {
+        // A struct of texts is always writable as JSON.
+        let request = serde_json::to_vec(raw).unwrap_or_default();
+        IdempotencyRequest {
+            key_hash: self.keys.request_hash(&[site.as_bytes(), key.as_bytes()]),
+            request_hash: self.keys.request_hash(&[&request]),
+        }
+    }
+
+    fn takes_replies(&self, parent: &Parent) -> bool {
+        parent.status == Status::Approved && parent.depth + 1 < self.rules.max_depth
+    }
+
+    /// Reads what must be known before the comment is written; most comments need nothing of it, and no read at all.
+    async fn surroundings(
+        &self,
+        site: &Site,
+        idempotency: &Option<IdempotencyRequest>,
+        envelope: &Envelope,
+        article: Option<String>,
+        parent: Option<CommentId>,
+    ) -> Result<Surroundings, Error> {
+        let needs_article = site.articles == ArticlePolicy::Known || parent.is_some();
+        if idempotency.is_none() && envelope.author.is_none() && !needs_article {
+            return Ok(Surroundings::default());
+        }
+        let (site, now) = (site.id, self.clock.now());
+        let (idempotency, author) = (idempotency.clone(), envelope.author);
+        self.db
+            .read(move |conn| {
+                let mut around = Surroundings::default();
+                if let Some(request) = idempotency {
+                    around.replay = idempotency::find(conn, site, &request.key_hash, now)?;
+                }
+                if let Some(author) = author {
+                    around.author = authors::find(conn, site, author)?;
+                }
+                if needs_article {
+                    let article = match article {
+                        Some(key) => articles::find(conn, site, &key)?.map(|article| article.id),
+                        None => None,
+                    };
+                    around.article_is_known = article.is_some();
+                    around.parent = find_parent(conn, parent, article)?;
+                }
+                Ok(around)
+            })
+            .await
+    }
+
+    /// Writes a comment. `calm` says whether its e-mail address is below its ceiling; above it the comment is held without
+    /// a mail, and its sender cannot tell.
+    pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
+        let now = self.clock.now();
+        let new = self.new_comment(&draft, calm, now)?;
+        let (service, turn) = (self.clone(), draft._turn);
+        let stored = self.db.write(move |tx| service.store_in(tx, new, now)).await;
+        drop(turn);
+        stored
+    }
+
+    /// Everything that does not need the database: rendering, encryption, the verdict.
+    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<NewComment, Error> {
+        let submission = &draft.submission;
+        let facts = Facts {
+            trusted: draft.author.is_some_and(|author| author.approved > 0),
+            honeypot: submission.honeypot,
+            flooded: !calm,
+            edit: false,
+        };
+        let verdict = judge(draft.site.policy, facts);
+        let id = CommentId(self.ids.next());
+        let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
+        let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
+        let comment = Comment {
+            id,
+            site_id: draft.site.id,
+            article_id: ArticleId(self.ids.next()),
+            parent_id: submission.parent_id,
+            root_id: path.root().unwrap_or(id),
+            depth: draft.parent.as_ref().map_or(0, |parent| parent.depth + 1),
+            path: path.0,
+            status: verdict.status,
+            visible: verdict.status == Status::Approved,
+            author_id,
+            name: submission.name.as_str().to_owned(),
+            website: submission.website.as_ref().map(|website| website.as_str().to_owned()),
+            body: submission.body.as_str().to_owned(),
+            body_html: render(&submission.body),
+            renderer: RENDERER,
+            email_sealed: Some(self.keys.seal(comment_email_place(&id), submission.email.as_str().as_bytes())?),
+            email_hash: Some(draft.email_hash.clone()),
+            sender_sealed: self.seal_sender(&id, &draft.envelope)?,
+            article_title: submission.article_title.as_ref().map(|title| title.as_str().to_owned()),
+            article_url: submission.article_url.as_ref().map(|url| url.as_str().to_owned()),
+            waiting_edit: None,
+            replaced_text: None,
+            hold_reasons: reasons_json(&verdict.reasons)?,
+            spam_score: None,
+            notify: submission.notify,
+            badge: None,
+            pinned: false,
+            votes_up: 0,
+            votes_down: 0,
+            score: 0,
+            reply_count: 0,
+            visible_children: 0,
+            version: 1,
+            text_hash: self.keys.text_hash(&double_form(submission.name.as_str(), submission.body.as_str())),
+            created_at: now,
+            edited_at: None,
+        };
+        Ok(NewComment {
+            article_key: submission.article.clone(),
+            is_new_author: draft.author.is_none(),
+            idempotency: draft.idempotency.clone(),
+            tells: verdict.status == Status::Pending && calm,
+            max_depth: self.rules.max_depth,
+            comment,
+        })
+    }
+
+    fn seal_sender(&self, id: &CommentId, envelope: &Envelope) -> Result<Option<Vec<u8>>, Error> {
+        let sender = Sender { address: envelope.address.clone(), user_agent: envelope.user_agent.clone() };
+        if sender.address.is_none() && sender.user_agent.is_none() {
+            return Ok(None);
+        }
+        let plain = serde_json::to_vec(&sender).map_err(Error::internal)?;
+        self.keys.seal(comment_sender_place(id), &plain).map(Some)
+    }
+
+    fn store_in(&self, tx: &mut Tx<'_>, new: NewComment, now: Timestamp) -> Result<Receipt, Error> {
+        let mut comment = new.comment;
+        let receipt = Receipt {
+            id: comment.id,
+            site_id: comment.site_id,
+            author_id: comment.author_id,
+            parent_id: comment.parent_id,
+            depth: comment.depth,
+            name: comment.name.clone(),
+            website: comment.website.clone(),
+            body_html: comment.body_html.clone(),
+            created_at: now.0,
+            status: outside_status(comment.status),
+        };
+        if let Some(request) = &new.idempotency {
+            let answer = Remembered {
+                site_id: comment.site_id,
+                key_hash: request.key_hash.clone(),
+                request_hash: request.request_hash.clone(),
+                comment_id: comment.id,
+                author_id: comment.author_id,
+                status: comment.status.number(),
+                answer: serde_json::to_string(&receipt).map_err(Error::internal)?,
+                created_at: now,
+            };
+            if !idempotency::remember(tx, &answer)? {
+                let first = idempotency::find(tx.conn(), comment.site_id, &request.key_hash, now)?;
+                return replay(&first.ok_or(Error::Busy)?, request);
+            }
+        }
+        let article = articles::find_or_make(tx, comment.site_id, &new.article_key, comment.article_id, now)?;
+        comment.article_id = article.id;
+        if article.closed {
+            return Err(Error::Closed);
+        }
+        if comment.parent_id.is_some() {
+            // It was there a moment ago; a moderator may have been quicker.
+            let parent = find_parent(tx.conn(), comment.parent_id, Some(article.id))?;
+            if !parent.is_some_and(|p| p.status == Status::Approved && p.depth + 1 < new.max_depth) {
+                return Err(Error::Invalid(vec![unknown_parent()]));
+            }
+        }
+        if comments::is_double(tx.conn(), article.id, &comment.text_hash, now)? {
+            return Err(Error::DuplicateComment);
+        }
+        if new.is_new_author {
+            let (approved, rejected, spam) = (0, 0, 0);
+            let (id, site_id) = (comment.author_id, comment.site_id);
+            authors::insert(tx, &authors::Author { id, site_id, approved, rejected, spam, created_at: now })?;
+        }
+        comments::insert(tx, &comment)?;
+        let mut event = self.event(&comment, now, Actor { account: None, via: Via::Author }, Action::Submitted);
+        event.from_status = None;
+        tx.log(event);
+        if new.tells {
+            tx.enqueue(self.tell_moderators(&comment, now));
+        }
+        Ok(receipt)
+    }
+}
+
+/// A comment that only lacks its article.
+struct NewComment {
+    comment: Comment,
+    article_key: crate::domain::submission::ArticleKey,
+    is_new_author: bool,
+    idempotency: Option<IdempotencyRequest>,
+    tells: bool,
+    max_depth: i16,
+}
+
+/// What is kept of a sender, encrypted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sender {
+    /// As much of the address as the settings allow.
+    pub address: Option<String>,
+    /// The browser's name.
+    pub user_agent: Option<String>,
+}
+
+/// Where a comment's sealed e-mail address lies.
+pub fn comment_email_place(id: &CommentId) -> Place<'_> {
+    Place { column: "comments.email", row: id.as_bytes() }
+}
+
+/// Where a comment's sealed sender lies.
+pub fn comment_sender_place(id: &CommentId) -> Place<'_> {
+    Place { column: "comments.sender", row: id.as_bytes() }
+}
+
+/// The parent, if it is a comment of this article.
+fn find_parent(
+    conn: &mut Conn,
+    parent: Option<CommentId>,
+    article: Option<ArticleId>,
+) -> Result<Option<Parent>, Error> {
+    let (Some(parent), Some(article)) = (parent, article) else { return Ok(None) };
+    Ok(comments::find_parent(conn, parent)?.filter(|found| found.article_id == article))
+}
+
+fn replay(remembered: &Remembered, request: &IdempotencyRequest) -> Result<Receipt, Error> {
+    if remembered.request_hash != request.request_hash {
+        return Err(Error::IdempotencyKeyReused);
+    }
+    serde_json::from_str(&remembered.answer).map_err(Error::internal)
+}
