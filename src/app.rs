@@ -129,6 +129,20 @@ impl App {
 
     /// Serves until `stop` is cancelled, then finishes the requests and mails that have begun.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+        let quiet = CancellationToken::new();
+        let jobs = tokio::spawn(self.worker.clone().run(quiet.clone()));
+        let house = tokio::spawn(housekeeping::run(self.service.clone(), quiet.clone()));
+        let served = self.serve(listener, stop).await;
+        quiet.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house) }).await;
+        if ended.is_err() {
+            tracing::info!("a mail was still on its way; it stays in the outbox");
+        }
+        served
+    }
+
+    /// Answers requests, and does nothing else, until `stop` is cancelled.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
         let state = self.state.clone();
         let server = HttpServer::new(move || {
             HttpApp::new().app_data(state.clone()).wrap(from_fn(http::front)).configure(http::routes)
@@ -144,17 +158,9 @@ impl App {
         .run();
         let handle = server.handle();
         let serving = tokio::spawn(server);
-        let quiet = CancellationToken::new();
-        let jobs = tokio::spawn(self.worker.clone().run(quiet.clone()));
-        let house = tokio::spawn(housekeeping::run(self.service.clone(), quiet.clone()));
         stop.cancelled().await;
         self.state.drain();
         handle.stop(true).await;
-        quiet.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house) }).await;
-        if ended.is_err() {
-            tracing::info!("a mail was still on its way; it stays in the outbox");
-        }
         serving.await.map_err(Error::internal)?.map_err(Error::internal)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::characters::{Kind, find_blemish};
 use super::fault::Fault;
 
 /// RFC 5321 §4.5.3.1.3 less the angle brackets.
@@ -46,14 +47,16 @@ impl Email {
 /// A dot-atom of RFC 5322 §3.2.3 with the letters of RFC 6531 §3.3: no quotes, no comments, no empty pieces.
 fn is_local_part(local: &str) -> bool {
     let atoms = || local.split('.');
-    (1..=MAX_LOCAL_OCTETS).contains(&local.len()) && atoms().all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+    (1..=MAX_LOCAL_OCTETS).contains(&local.len())
+        && atoms().all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+        && find_blemish(local, Kind::Line).is_none()
 }
 
 fn is_atext(c: char) -> bool {
     match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' => true,
         _ if c.is_ascii() => "!#$%&'*+-/=?^_`{|}~".contains(c),
-        _ => c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c),
+        _ => !c.is_whitespace(),
     }
 }
 

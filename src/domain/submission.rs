@@ -147,7 +147,8 @@ impl RawSubmission {
     pub fn parse(self, rules: &FieldRules, owns: OwnsOrigin<'_>, mut faults: Vec<Fault>) -> Result<Submission, Vec<Fault>> {
         let raw = self.tidied();
         if let Err(errors) = raw.validate_with_args(rules) {
-            faults.extend(told(&errors, rules));
+            let missing = told(&errors, rules).into_iter().filter(|new| faults.iter().all(|fault| fault.field != new.field));
+            faults.extend(missing.collect::<Vec<_>>());
         }
         let mut notes = Notes { faults };
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
@@ -181,7 +182,7 @@ impl RawSubmission {
 /// The faults in the order in which the contract names the fields; unknown fields last.
 pub fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
     let place = |fault: &Fault| FIELDS.iter().position(|field| *field == fault.field).unwrap_or(FIELDS.len());
-    faults.sort_by_key(place);
+    faults.sort_by_key(|fault| (fault.code == "unknown_field", place(fault)));
     faults
 }
 

@@ -1,6 +1,9 @@
-//! The harness: throw-away databases of both kinds, a clock that stands still until it is told, builders for rows.
+//! The harness: throw-away databases of both kinds, a clock that stands still until it is told, builders for rows, and a
+//! whole service on a port of its own.
 
+pub mod app;
 pub mod clock;
 pub mod database;
 pub mod postgres;
 pub mod rows;
+pub mod testdata;

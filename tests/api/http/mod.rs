@@ -1,0 +1,11 @@
+//! The API as clients meet it, on both databases.
+
+mod corpora;
+mod errors;
+mod form;
+mod limits;
+mod moderation;
+mod own;
+mod privacy;
+mod reading;
+mod submission;
