@@ -101,6 +101,8 @@ pub struct Mail {
     /// May contain a password.
     #[serde(serialize_with = "without_password")]
     pub smtp_url: SecretString,
+    /// Seconds until a mail server that hangs is given up for this time.
+    pub timeout_seconds: u64,
     /// The sender.
     pub from: String,
     /// Templates of the operator's own.
@@ -249,6 +251,10 @@ impl Config {
         }
         if self.mail.from.parse::<lettre::message::Mailbox>().is_err() {
             return wrong("mail.from", "must be an address like \"Comments <comments@example.org>\"");
+        }
+        if !(1..=50).contains(&self.mail.timeout_seconds) {
+            // Less than the claim on an outbox row, so that no other worker takes it meanwhile.
+            return wrong("mail.timeout_seconds", "must be between 1 and 50");
         }
         if self.mail.hourly_ceiling == 0 {
             return wrong("mail.hourly_ceiling", "must be at least 1");

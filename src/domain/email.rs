@@ -29,7 +29,11 @@ impl Email {
             return Err(Fault::too_long(field, MAX_OCTETS, "bytes"));
         }
         let (local, domain) = text.rsplit_once('@').ok_or_else(illegal)?;
-        if is_local_part(local) && is_domain(domain) { Ok(Self(text.to_owned())) } else { Err(illegal()) }
+        let ascii = ascii_domain(domain).filter(|_| is_local_part(local)).ok_or_else(illegal)?;
+        if local.len() + 1 + ascii.len() > MAX_OCTETS {
+            return Err(Fault::too_long(field, MAX_OCTETS, "bytes"));
+        }
+        Ok(Self(text.to_owned()))
     }
 
     /// The address as typed.
@@ -60,22 +64,18 @@ fn is_atext(c: char) -> bool {
     }
 }
 
-/// At least two labels of letters, digits and inner hyphens (after IDNA mapping), the last one not a number.
-fn is_domain(domain: &str) -> bool {
-    if domain.contains(['[', ']', ':', '\\', '/', '%', '_']) {
-        return false;
+/// The domain as the mail system sees it: at least two labels of letters, digits and inner hyphens (after IDNA mapping), the
+/// last one not a number.
+fn ascii_domain(domain: &str) -> Option<String> {
+    let hides_a_boundary = |c: char| "[]:\\/%_\u{3002}\u{FF0E}\u{FF61}".contains(c) || c.is_whitespace();
+    if domain.contains(hides_a_boundary) {
+        return None;
     }
-    // Other forms of the dot, which IDNA maps, would hide a boundary from whoever splits at dots.
-    if domain.contains(['\u{3002}', '\u{FF0E}', '\u{FF61}']) || domain.contains(char::is_whitespace) {
-        return false;
-    }
-    let Ok(ascii) = idna::domain_to_ascii_strict(domain) else { return false };
+    let ascii = idna::domain_to_ascii_strict(domain).ok()?;
     let labels: Vec<&str> = ascii.split('.').collect();
     let last_is_number = labels.last().is_none_or(|label| label.bytes().all(|b| b.is_ascii_digit()));
-    labels.len() >= 2
-        && !last_is_number
-        && ascii.len() <= 253
-        && labels.iter().all(|label| (1..=63).contains(&label.len()))
+    let fits = labels.len() >= 2 && ascii.len() <= 253 && labels.iter().all(|label| (1..=63).contains(&label.len()));
+    (fits && !last_is_number).then_some(ascii)
 }
 
 #[cfg(test)]

@@ -132,9 +132,10 @@ pub type OwnsOrigin<'a> = &'a dyn Fn(&Origin) -> bool;
 impl RawSubmission {
     /// Normalises each text and takes empty optional ones for missing.
     fn tidied(mut self) -> Self {
-        for field in [&mut self.name, &mut self.email, &mut self.body] {
+        for field in [&mut self.name, &mut self.body] {
             *field = field.take().map(|text| tidy(&text).into_owned()).filter(|text| !text.is_empty());
         }
+        self.email = self.email.map(|text| tidy_email(&text)).filter(|text| !text.is_empty());
         for field in [&mut self.website, &mut self.article_url, &mut self.challenge, &mut self.form_token] {
             *field = field.take().map(|text| tidy(&text).into_owned()).filter(|text| !text.is_empty());
         }
@@ -177,6 +178,14 @@ impl RawSubmission {
             _ => Err(in_order(notes.faults)),
         }
     }
+}
+
+/// Spaces around an address are slips of the hand; a line break beside one is somebody trying to write a mail header. One
+/// that is too long as it was typed is not made to fit by composing its letters.
+fn tidy_email(text: &str) -> String {
+    let trimmed = text.trim_matches(' ');
+    let plain = trimmed.trim() == trimmed && trimmed.len() <= super::email::MAX_OCTETS;
+    if plain { tidy(trimmed).into_owned() } else { trimmed.to_owned() }
 }
 
 /// The faults in the order in which the contract names the fields; unknown fields last.

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 use futures_util::FutureExt;
@@ -112,6 +112,10 @@ pub async fn front(
     let request_id = if logs { state.service.ids.next().to_string() } else { String::new() };
     if failed {
         response = with_problem(response, &state, &request_id);
+    }
+    if method == Method::CONNECT {
+        // What follows would be the tunnel's bytes; they must not be read as another request.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     finish(&mut response, &state, origin, &method);
     if logs {

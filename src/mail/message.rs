@@ -69,9 +69,10 @@ impl Mail {
     }
 }
 
-/// A header's text: one line, nothing invisible, not too long.
+/// A header's text: one line, nothing invisible, not too long, and nothing that a mail program would take for an encoded
+/// word (RFC 2047) and decode into something else.
 fn one_line(text: &str) -> String {
-    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("=?", "= ?");
     let shown = made_visible(&folded);
     match shown.char_indices().nth(SUBJECT_MAX) {
         Some((at, _)) => format!("{}…", shown.get(..at).unwrap_or_default()),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use lettre::transport::smtp::PoolConfig;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::ExposeSecret;
@@ -16,17 +17,11 @@ use self::message::Mail;
 use crate::config;
 use crate::error::Error;
 
-/// One command of the SMTP dialogue may take so long.
-const COMMAND_LIMIT: Duration = Duration::from_secs(15);
-
-/// A whole delivery may take so long; less than the claim on its outbox row, so that no other worker takes it meanwhile.
-pub const SEND_LIMIT: Duration = Duration::from_secs(45);
-
 /// The way by which mails leave.
 #[derive(Clone)]
 pub enum Mailer {
     /// By SMTP, over a pool of connections.
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp(Arc<SmtpPool>),
     /// As `.eml` files in a folder.
     File(PathBuf),
     /// Into memory, for tests.
@@ -44,29 +39,57 @@ pub enum SendError {
     Never(String),
 }
 
+/// Connections to one mail server.
+pub struct SmtpPool {
+    settings: config::Mail,
+    transport: ArcSwap<AsyncSmtpTransport<Tokio1Executor>>,
+}
+
+impl SmtpPool {
+    fn new(settings: &config::Mail) -> Result<Self, Error> {
+        let transport = ArcSwap::from_pointee(connect(settings)?);
+        Ok(Self { settings: settings.clone(), transport })
+    }
+
+    /// lettre bounds only the time to connect, and a connection on which a command hangs goes back to its pool, where the
+    /// next mail meets it (lettre 0.11.23): so a whole delivery is bounded here, and one that hung takes its pool with it.
+    async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+        let transport = self.transport.load_full();
+        let limit = Duration::from_secs(self.settings.timeout_seconds);
+        match tokio::time::timeout(limit, transport.send(mail.message.clone())).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(smtp_failure(&error)),
+            Err(_) => {
+                if let Ok(fresh) = connect(&self.settings) {
+                    self.transport.store(Arc::new(fresh));
+                }
+                Err(SendError::Later("the mail server did not answer in time".to_owned()))
+            }
+        }
+    }
+}
+
+fn connect(settings: &config::Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
+    let told = |cause: lettre::transport::smtp::Error| Error::internal(format!("mail.smtp_url: {cause}"));
+    let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret()).map_err(told)?;
+    // Servers close idle connections, and a pooled one that was closed fails the mail that meets it.
+    let pool = PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(20));
+    Ok(builder.timeout(Some(Duration::from_secs(settings.timeout_seconds))).pool_config(pool).build())
+}
+
 impl Mailer {
     /// The mailer of the settings.
     pub fn new(settings: &config::Mail) -> Result<Self, Error> {
         match settings.transport {
             config::Transport::File => Ok(Self::File(settings.dir.clone())),
-            config::Transport::Smtp => {
-                let told = |cause: lettre::transport::smtp::Error| Error::internal(format!("mail.smtp_url: {cause}"));
-                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret()).map_err(told)?;
-                // Servers close idle connections, and a pooled one that was closed fails the mail that meets it.
-                let pool = PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(20));
-                Ok(Self::Smtp(builder.timeout(Some(COMMAND_LIMIT)).pool_config(pool).build()))
-            }
+            config::Transport::Smtp => Ok(Self::Smtp(Arc::new(SmtpPool::new(settings)?))),
         }
     }
 
     /// Sends a mail, or says in the other side's words why not. E-mail addresses are cut out of these words.
     pub async fn send(&self, mail: &Mail) -> Result<(), SendError> {
         match self {
-            Self::Smtp(transport) => match tokio::time::timeout(SEND_LIMIT, transport.send(mail.message.clone())).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(smtp_failure(&error)),
-                Err(_) => Err(SendError::Later("the mail server did not answer in time".to_owned())),
-            },
+            Self::Smtp(pool) => pool.send(mail).await,
             Self::File(folder) => {
                 let (folder, mail) = (folder.clone(), mail.clone());
                 let written = tokio::task::spawn_blocking(move || write_file(&folder, &mail)).await;

@@ -2,5 +2,6 @@
 //! of the product; `support` has the harness.
 
 mod http;
+mod program;
 mod storage;
 mod support;

@@ -98,8 +98,8 @@ async fn email_addresses_as_their_collectors_judge_them() {
         let (category, diagnosis) = (entry["category"].as_str().unwrap(), entry["diagnosis"].as_str().unwrap());
         let answer = submit(&address, n).await;
         if category == "ISEMAIL_ERR" {
-            // White space at the ends is trimmed before the address is looked at.
-            let trimmed = tidy(&address).as_ref() != address;
+            // Spaces at the ends are trimmed before the address is looked at.
+            let trimmed = address.trim_matches(' ') != address;
             assert!(answer.status == 422 || trimmed, "{address:?} ({diagnosis}) was taken");
         }
         if diagnosis == "ISEMAIL_VALID" && !address.contains(['"', '[', '(']) && address.split('@').nth(1).unwrap().contains('.') {

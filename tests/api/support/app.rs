@@ -26,6 +26,7 @@ use super::database::{Backend, TestDatabase};
 pub struct Builder {
     backend: Backend,
     settings: HashMap<String, String>,
+    real_mail: bool,
 }
 
 /// A running service.
@@ -95,6 +96,12 @@ impl Builder {
         self
     }
 
+    /// Mail leaves as the settings say, not into memory.
+    pub fn real_mail(mut self) -> Self {
+        self.real_mail = true;
+        self
+    }
+
     pub async fn start(mut self) -> TestApp {
         let database = TestDatabase::new(self.backend);
         let folder = tempfile::tempdir().unwrap();
@@ -105,9 +112,10 @@ impl Builder {
         self = self.set("database__url", &database.settings.url);
         self = self.set("database__pool_size", "2");
         self = self.set("secrets__key_file", folder.path().join("secret.key").to_str().unwrap());
-        let config = Config::load(None, self.settings.into_iter().collect()).unwrap();
+        let config = Config::load(None, self.settings.clone().into_iter().collect()).unwrap();
         let (clock, mails) = (Arc::new(FakeClock::default()), Arc::new(Mutex::new(Vec::new())));
-        let parts = Parts { clock: clock.clone(), mailer: Some(Mailer::Memory(mails.clone())) };
+        let mailer = (!self.real_mail).then(|| Mailer::Memory(mails.clone()));
+        let parts = Parts { clock: clock.clone(), mailer };
         let app = Arc::new(App::build(&config, parts).await.unwrap());
         let stop = CancellationToken::new();
         let (serving, token) = (app.clone(), stop.clone());
@@ -135,7 +143,7 @@ impl TestApp {
 
     /// A service with settings of the test's own; its rate limits are the defaults.
     pub fn build(backend: Backend) -> Builder {
-        Builder { backend, settings: HashMap::new() }
+        Builder { backend, settings: HashMap::new(), real_mail: false }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

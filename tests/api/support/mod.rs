@@ -5,5 +5,6 @@ pub mod app;
 pub mod clock;
 pub mod database;
 pub mod postgres;
+pub mod program;
 pub mod rows;
 pub mod testdata;

@@ -1,0 +1,7 @@
+//! The built program as its users meet it: the command line, the first start, real mail, crashes, stops.
+
+mod command_line;
+mod conversation;
+mod crash;
+mod raw_http;
+mod smtp;
