@@ -3,7 +3,16 @@
 //!
 //! `cargo bench --bench storage` runs the measurements; `cargo bench --bench storage -- kill 20` runs 20 rounds of kill -9.
 //! Ratios within one run count, absolute numbers do not: the machines are shared.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a bench"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -21,7 +30,7 @@ use afterword::domain::time::Timestamp;
 use afterword::storage::comments::{self, Comment};
 use afterword::storage::events::Event;
 use afterword::storage::outbox::{Kind, OutboxRow};
-use afterword::storage::{DatabaseSettings, Db, articles, authors, listing, sites};
+use afterword::storage::{DatabaseSettings, Db, articles, authors, listing, schema, sites};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -55,16 +64,23 @@ fn measure() {
     for clients in [1, 32, 256] {
         let db = open(&folder.path().join(format!("writes-{clients}.db")));
         let writes = runtime.block_on(saturate(&db, clients, WINDOW));
-        println!("  {clients:>3} clients  {:>9.0} jobs/s = {:.2} x raw 32   p50 {:>6.2} ms   p99 {:>6.2} ms", writes.rate, writes.rate / raw32, writes.p50, writes.p99);
+        println!(
+            "  {clients:>3} clients  {:>9.0} jobs/s = {:.2} x raw 32   p50 {:>6.2} ms   p99 {:>6.2} ms",
+            writes.rate,
+            writes.rate / raw32,
+            writes.p50,
+            writes.p99
+        );
     }
     runtime.block_on(reads_beside_writes(folder.path()));
 }
 
 fn open(path: &Path) -> Db {
-    Db::open(&DatabaseSettings { url: format!("sqlite:{}", path.display()), pool_size: 2, write_connections: 1 }).unwrap()
+    Db::open(&DatabaseSettings { url: format!("sqlite:{}", path.display()), pool_size: 2, write_connections: 1 })
+        .unwrap()
 }
 
-/// What SQLite itself does: comment-sized rows into one table with a primary key, prepared, many per transaction.
+/// What `SQLite` itself does: comment-sized rows into one table with a primary key, prepared, many per transaction.
 fn raw_batches(folder: &Path, batch: u64) -> f64 {
     let path = folder.join(format!("raw-{batch}.db"));
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -205,7 +221,14 @@ async fn submit(db: &Db, blog: &Blog, number: u64) -> Result<CommentId, afterwor
     let comment = new_comment(blog, number, Status::Pending);
     let id = comment.id;
     db.write(move |tx| {
-        let author = authors::Author { id: comment.author_id, site_id: comment.site_id, approved: 0, rejected: 0, spam: 0, created_at: Timestamp(0) };
+        let author = authors::Author {
+            id: comment.author_id,
+            site_id: comment.site_id,
+            approved: 0,
+            rejected: 0,
+            spam: 0,
+            created_at: Timestamp(0),
+        };
         comments::is_double(tx.conn(), comment.article_id, &comment.text_hash, Timestamp(0))?;
         authors::insert(tx, &author)?;
         comments::insert(tx, &comment)?;
@@ -261,7 +284,8 @@ async fn reads_beside_writes(folder: &Path) {
                     while start.elapsed() < WINDOW {
                         let begun = Instant::now();
                         let article = blog.articles[(times.len() * 7 + reader) % blog.articles.len()];
-                        let page = db.read(move |conn| listing::page(conn, article, Sort::Oldest, None, 25)).await.unwrap();
+                        let page =
+                            db.read(move |conn| listing::page(conn, article, Sort::Oldest, None, 25)).await.unwrap();
                         assert_eq!(page.comments.len(), 25);
                         times.push(begun.elapsed());
                     }
@@ -280,7 +304,13 @@ async fn reads_beside_writes(folder: &Path) {
             task.await.unwrap();
         }
         let read = figures(times, window);
-        println!("  {name:<31} {:>8.0} pages/s   p50 {:>6.3} ms   p99 {:>6.3} ms   writes {:>7.0}/s", read.rate, read.p50, read.p99, written as f64 / window.as_secs_f64());
+        println!(
+            "  {name:<31} {:>8.0} pages/s   p50 {:>6.3} ms   p99 {:>6.3} ms   writes {:>7.0}/s",
+            read.rate,
+            read.p50,
+            read.p99,
+            written as f64 / window.as_secs_f64()
+        );
     }
 }
 
@@ -313,7 +343,9 @@ fn child(path: &Path) {
 async fn prepare_or_load(db: &Db) -> Blog {
     let Some(site) = db.read(sites::all).await.unwrap().into_iter().next() else { return prepare(db).await };
     let articles = db
-        .read(move |conn| (0..ARTICLES).map(|n| Ok(articles::find(conn, site.id, &format!("/article/{n}"))?.unwrap().id)).collect())
+        .read(move |conn| {
+            (0..ARTICLES).map(|n| Ok(articles::find(conn, site.id, &format!("/article/{n}"))?.unwrap().id)).collect()
+        })
         .await
         .unwrap();
     Blog { site: site.id, articles }
@@ -324,7 +356,12 @@ fn kill_rounds(rounds: u32) {
     let path = folder.path().join("killed.db");
     let mut acknowledged = Vec::new();
     for round in 0..rounds {
-        let mut child = Command::new(std::env::current_exe().unwrap()).arg("child").arg(&path).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("child")
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let wanted = 200 + u64::from(round) * 37 % 3000;
         acknowledged.extend(lines.by_ref().take(usize::try_from(wanted).unwrap()).map(|line| line.unwrap()));
@@ -334,7 +371,6 @@ fn kill_rounds(rounds: u32) {
         acknowledged.extend(lines.map_while(Result::ok).filter(|line| line.len() == 36));
     }
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    use afterword::storage::schema;
     let present: std::collections::HashSet<String> = schema::comments::table
         .select(schema::comments::id)
         .load::<CommentId>(&mut conn)

@@ -1,11 +1,13 @@
-//! Replays the comments of a WordPress export (WXR) through a running service as visitors would write them: in the order of
+//! Replays the comments of a `WordPress` export (WXR) through a running service as visitors would write them: in the order of
 //! the file, threads included, waiting when the service asks to wait. Then a moderator approves them, and each article is
 //! read back and compared.
 //!
 //! `cargo run --example conversation -- URL TOKEN FILE`
+#![expect(clippy::indexing_slicing, reason = "a missing key of a JSON value is null")]
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io::Write;
 use std::time::Duration;
 
 use quick_xml::Reader;
@@ -16,12 +18,19 @@ use serde_json::{Value, json};
 /// A comment of the export.
 #[derive(Debug, Default, Clone)]
 pub struct Exported {
+    /// The address of its article.
     pub article: String,
+    /// Its number in the export.
     pub id: String,
+    /// The number of the comment that it answers; `0` for none.
     pub parent: String,
+    /// The name.
     pub author: String,
+    /// The e-mail address; pingbacks have none.
     pub email: String,
+    /// The website.
     pub website: String,
+    /// The text.
     pub text: String,
 }
 
@@ -121,12 +130,17 @@ pub async fn hold(url: &str, token: &str, comments: &[Exported]) -> Result<Outco
             continue;
         }
         let id = answer["comment"]["id"].as_str().unwrap_or_default().to_owned();
-        let approve = client.post(format!("{url}/api/v1/moderation/comments/{id}/approve")).bearer_auth(token).send().await?;
+        let approve =
+            client.post(format!("{url}/api/v1/moderation/comments/{id}/approve")).bearer_auth(token).send().await?;
         if approve.status() != StatusCode::OK {
             return Err(format!("approving {} failed: {}", comment.id, approve.text().await?).into());
         }
         outcome.taken += 1;
-        written.entry(comment.article.clone()).or_default().push((id.clone(), parent, comment.author.trim().to_owned()));
+        written.entry(comment.article.clone()).or_default().push((
+            id.clone(),
+            parent,
+            comment.author.trim().to_owned(),
+        ));
         ids.insert(comment.id.clone(), id);
     }
     for (article, expected) in written {
@@ -161,7 +175,8 @@ async fn compare(
     let mut cursor = String::new();
     loop {
         let query = [("article", article), ("limit", "10"), ("cursor", cursor.as_str())];
-        let page: Value = client.get(format!("{url}/api/v1/sites/default/comments")).query(&query).send().await?.json().await?;
+        let page: Value =
+            client.get(format!("{url}/api/v1/sites/default/comments")).query(&query).send().await?.json().await?;
         for row in page["comments"].as_array().into_iter().flatten() {
             let text = |key: &str| row[key].as_str().map(str::to_owned);
             listed.push((text("id").unwrap_or_default(), text("parent_id"), text("name").unwrap_or_default()));
@@ -171,7 +186,11 @@ async fn compare(
             None => break,
         }
     }
-    if listed == expected { Ok(()) } else { Err(format!("{article} reads back otherwise:\n{listed:?}\n{expected:?}").into()) }
+    if listed == expected {
+        Ok(())
+    } else {
+        Err(format!("{article} reads back otherwise:\n{listed:?}\n{expected:?}").into())
+    }
 }
 
 /// Reading order: each comment, then its replies, oldest first.
@@ -187,14 +206,18 @@ fn walk(
 }
 
 #[tokio::main]
-#[allow(dead_code, reason = "the tests use this file as a module")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, token, file] = arguments.as_slice() else { return Err("usage: conversation URL TOKEN FILE".into()) };
     let outcome = hold(url.trim_end_matches('/'), token, &read(&std::fs::read_to_string(file)?)?).await?;
     let mut out = std::io::stdout();
-    use std::io::Write;
-    writeln!(out, "{} taken, {} refused, {} articles read back as written", outcome.taken, outcome.refused.len(), outcome.articles)?;
+    writeln!(
+        out,
+        "{} taken, {} refused, {} articles read back as written",
+        outcome.taken,
+        outcome.refused.len(),
+        outcome.articles
+    )?;
     for (id, fields) in outcome.refused {
         writeln!(out, "comment {id} was refused: {fields}")?;
     }

@@ -366,22 +366,25 @@ mod tests {
     fn the_defaults_are_whole_and_legal() {
         let config = Config::load(None, Vec::new()).unwrap();
         assert_eq!(config.server.public_url, "http://127.0.0.1:8080");
-        assert_eq!(config.edit_window(), Duration::from_secs(900));
+        assert_eq!(config.edit_window(), Duration::from_mins(15));
         assert!(config.is_local());
     }
 
     #[test]
     fn a_file_then_the_environment_override() {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\n[limits]\nmax_depth = 7\n";
-        let config = load(file, &[
-            ("AFTERWORD__SERVER__LISTEN", "0.0.0.0:2"),
-            ("AFTERWORD__SERVER__PUBLIC_URL", "https://c.example/x/"),
-            ("AFTERWORD__SERVER__TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
-            ("AFTERWORD__LIMITS__ENABLED", "false"),
-            ("AFTERWORD__LIMITS__ADDRESS__BURST", "9"),
-            ("AFTERWORD_CONFIG", "elsewhere"),
-            ("PATH", "/bin"),
-        ])
+        let config = load(
+            file,
+            &[
+                ("AFTERWORD__SERVER__LISTEN", "0.0.0.0:2"),
+                ("AFTERWORD__SERVER__PUBLIC_URL", "https://c.example/x/"),
+                ("AFTERWORD__SERVER__TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8"),
+                ("AFTERWORD__LIMITS__ENABLED", "false"),
+                ("AFTERWORD__LIMITS__ADDRESS__BURST", "9"),
+                ("AFTERWORD_CONFIG", "elsewhere"),
+                ("PATH", "/bin"),
+            ],
+        )
         .unwrap();
         assert_eq!((config.server.listen.port(), config.limits.max_depth), (2, 7));
         assert_eq!(config.server.public_url, "https://c.example/x");
@@ -420,7 +423,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_has_no_password_and_can_be_loaded_again() {
-        let file = "[database]\nurl = \"postgres://u:secret1@db.example/x\"\n[mail]\nsmtp_url = \"smtp://u:secret2@mx\"\n";
+        let file =
+            "[database]\nurl = \"postgres://u:secret1@db.example/x\"\n[mail]\nsmtp_url = \"smtp://u:secret2@mx\"\n";
         let shown = show(&load(file, &[]).unwrap()).unwrap();
         assert!(!shown.contains("secret1") && !shown.contains("secret2"), "{shown}");
         assert!(shown.contains("postgres://u:redacted@db.example/x"), "{shown}");

@@ -49,7 +49,9 @@ pub enum Error {
     #[error("Too many requests. Wait for the time that Retry-After names, then send it again.")]
     RateLimited(Duration),
     /// Not now: the queue is full, the database is away, or the service is stopping.
-    #[error("The service is busy. Send the same request again in a moment; with the same Idempotency-Key nothing is doubled.")]
+    #[error(
+        "The service is busy. Send the same request again in a moment; with the same Idempotency-Key nothing is doubled."
+    )]
     Busy,
     /// Our own fault. The cause goes to the log.
     #[error("Something went wrong on our side. The request id helps the operator to find out what.")]

@@ -135,7 +135,10 @@ impl Keys {
 
     /// Finds a double: equal for equal normalised names and texts.
     pub fn text_hash(&self, normalised: &str) -> Vec<u8> {
-        self.current.lookup("text", &[normalised.as_bytes()]).first_chunk::<16>().map_or_else(Vec::new, |hash| hash.to_vec())
+        self.current
+            .lookup("text", &[normalised.as_bytes()])
+            .first_chunk::<16>()
+            .map_or_else(Vec::new, |hash| hash.to_vec())
     }
 
     /// The picture beside a name on a site: equal for equal names, and no way back to anything.
@@ -194,7 +197,8 @@ impl KeySet {
         expand("seal private fields", seal.as_mut_slice())?;
         expand("look up", lookup.as_mut_slice())?;
         expand("author token", author.as_mut_slice())?;
-        let seal = XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
+        let seal =
+            XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
         Ok(Self { id, seal, lookup, author, check })
     }
 

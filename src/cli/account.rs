@@ -102,7 +102,10 @@ async fn add_account(service: &Service, add: Add) -> Result<(), Failure> {
     }
     let mut sites = Vec::new();
     for key in &keys {
-        let site = service.sites.by_key(key).map_err(|_| Failure::Usage(format!("there is no site {key}; see: afterword site list")))?;
+        let site = service
+            .sites
+            .by_key(key)
+            .map_err(|_| Failure::Usage(format!("there is no site {key}; see: afterword site list")))?;
         sites.push(site.id);
     }
     let password = if add.password_stdin { Some(read_password()?) } else { None };
@@ -124,7 +127,8 @@ fn read_password() -> Result<String, Failure> {
 async fn line(service: &Service, account: &Account) -> Result<String, Failure> {
     let id = account.id;
     let sites = service.db.read(move |conn| accounts::sites_of(conn, id)).await?;
-    let keys: Vec<_> = sites.iter().filter_map(|id| service.sites.by_id(*id).ok()).map(|site| site.key.as_str().to_owned()).collect();
+    let keys: Vec<_> =
+        sites.iter().filter_map(|id| service.sites.by_id(*id).ok()).map(|site| site.key.as_str().to_owned()).collect();
     let mail = if account.wants_mail { "mail" } else { "no mail" };
     let email = service.account_email(account)?;
     let sites = if account.role == Role::Admin { "all sites".to_owned() } else { keys.join(" ") };
@@ -147,13 +151,16 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
             let id = find(&service, &account).await?.id;
             for token in service.db.read(move |conn| accounts::tokens_of(conn, id)).await? {
                 let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
-                let state = token.revoked_at.map_or_else(|| format!("ends {}", token.expires_at), |at| format!("taken back {at}"));
+                let state = token
+                    .revoked_at
+                    .map_or_else(|| format!("ends {}", token.expires_at), |at| format!("taken back {at}"));
                 say(&format!("{}\t{}\t{state}\t{used}", token.id, token.name))?;
             }
             Ok(())
         }
         TokenCommand::Revoke { id } => {
-            let id = id.parse().map_err(|_| Failure::Usage("that is not an id; see: afterword token list".to_owned()))?;
+            let id =
+                id.parse().map_err(|_| Failure::Usage("that is not an id; see: afterword token list".to_owned()))?;
             let now = service.clock.now();
             if service.db.write(move |tx| accounts::revoke_token(tx, id, now)).await? {
                 say("taken back")
@@ -165,6 +172,7 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
 }
 
 async fn find(service: &Service, text: &str) -> Result<Account, Failure> {
-    let missing = || Failure::Failed("there is no account with this e-mail address; see: afterword account list".to_owned());
+    let missing =
+        || Failure::Failed("there is no account with this e-mail address; see: afterword account list".to_owned());
     service.account_by_email(&email(text)?).await.map_err(|_| missing())
 }

@@ -48,7 +48,9 @@ fn look(text: String) -> Finding {
 fn key_file(path: &Path) -> Finding {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::metadata(path) {
-        Ok(meta) if meta.permissions().mode() & 0o077 == 0 => fine("The secret key is readable by its owner alone."),
+        Ok(meta) if matches!(meta.permissions().mode() & 0o077, 0) => {
+            fine("The secret key is readable by its owner alone.")
+        }
         Ok(_) => look(format!("Others can read the secret key: chmod 600 {}", path.display())),
         Err(cause) => look(format!("The secret key {} cannot be looked at: {cause}", path.display())),
     }

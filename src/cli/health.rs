@@ -15,7 +15,11 @@ const LIMIT: Duration = Duration::from_secs(3);
 pub async fn run(config: &Config) -> Result<(), Failure> {
     let mut address = config.server.listen;
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) });
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        });
     }
     match tokio::time::timeout(LIMIT, ask(address)).await {
         Ok(Ok(true)) => say("ok"),

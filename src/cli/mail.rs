@@ -24,12 +24,16 @@ pub enum Command {
 pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
     let Command::Test { address } = command;
     let email = Email::parse(&tidy(&address), "ADDRESS").map_err(|fault| Failure::Usage(fault.message.into_owned()))?;
-    let letter = Templates::new(&config.mail.templates)?.letter("test", &TestLetter { public_url: config.server.public_url.clone() })?;
+    let letter = Templates::new(&config.mail.templates)?
+        .letter("test", &TestLetter { public_url: config.server.public_url.clone() })?;
     let from = config.mail.from.parse().map_err(Error::internal)?;
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(Error::internal)?;
     let mail = Mail::new(format!("test-{}", hex(&random)), &from, email.as_str(), letter)?;
-    Mailer::new(&config.mail)?.send(&mail).await.map_err(|error| Failure::Failed(format!("the mail was not sent: {error}")))?;
+    Mailer::new(&config.mail)?
+        .send(&mail)
+        .await
+        .map_err(|error| Failure::Failed(format!("the mail was not sent: {error}")))?;
     match config.mail.transport {
         Transport::Smtp => say("The mail server has taken the mail."),
         Transport::File => say(&format!(

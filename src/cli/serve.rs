@@ -67,4 +67,3 @@ fn first_steps(config: &Config, service: &Service) -> String {
          curl -s '{url}/api/v1/sites/{site}/comments?article=/hello'\n"
     )
 }
-

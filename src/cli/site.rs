@@ -25,10 +25,10 @@ pub struct Add {
     /// Its name for people; stands in the subject of mails
     #[arg(long)]
     name: String,
-    /// Where the blog is, like https://blog.example
+    /// Where the blog is, like <https://blog.example>
     #[arg(long)]
     url: Option<String>,
-    /// A further origin whose pages may write, like https://www.blog.example; may be given more than once
+    /// A further origin whose pages may write, like <https://www.blog.example>; may be given more than once
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
 }
@@ -46,10 +46,10 @@ pub struct Set {
     /// The further origins, in place of those before; may be given more than once
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
-    /// What waits for a moderator: all, new_authors or none
+    /// What waits for a moderator: `all`, `new_authors` or `none`
     #[arg(long, value_name = "POLICY")]
     moderation: Option<String>,
-    /// Which articles take comments: any or known
+    /// Which articles take comments: `any` or `known`
     #[arg(long, value_name = "POLICY")]
     articles: Option<String>,
 }
@@ -88,7 +88,7 @@ fn change(site: &mut Site, set: &Set) -> Result<(), Failure> {
         site.origins = checked_origins(&set.origins)?;
     }
     if let Some(name) = &set.moderation {
-        site.policy = Policy::from_name(name).ok_or_else(|| usage("--moderation is all, new_authors or none"))?;
+        site.policy = Policy::from_name(name).ok_or_else(|| usage("--moderation is `all`, `new_authors` or `none`"))?;
     }
     if let Some(name) = &set.articles {
         site.articles = ArticlePolicy::from_name(name).ok_or_else(|| usage("--articles is any or known"))?;
@@ -112,7 +112,8 @@ fn checked_url(url: &str) -> Result<String, Failure> {
 
 fn checked_origins(origins: &[String]) -> Result<Vec<Origin>, Failure> {
     let parse = |text: &String| {
-        Origin::parse(text).ok_or_else(|| usage("--origin is a scheme and a host, like https://www.blog.example, without a path"))
+        Origin::parse(text)
+            .ok_or_else(|| usage("--origin is a scheme and a host, like https://www.blog.example, without a path"))
     };
     origins.iter().map(parse).collect()
 }

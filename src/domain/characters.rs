@@ -173,8 +173,20 @@ mod tests {
     #[test]
     fn names_of_the_world_pass() {
         for name in [
-            "Ada Lovelace", "José-María O'Brien", "Nguyễn Văn Ánh", "Владимир", "李小龍", "りんご", "김철수", "محمد",
-            "نمی\u{200C}خواهم", "क्\u{200D}ष", "ශ්\u{200D}රී", "Ⓐ⒝", "葛\u{E0100}飾", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢".get(..1).unwrap(),
+            "Ada Lovelace",
+            "José-María O'Brien",
+            "Nguyễn Văn Ánh",
+            "Владимир",
+            "李小龍",
+            "りんご",
+            "김철수",
+            "محمد",
+            "نمی\u{200C}خواهم",
+            "क्\u{200D}ष",
+            "ශ්\u{200D}රී",
+            "Ⓐ⒝",
+            "葛\u{E0100}飾",
+            "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢".get(..1).unwrap(),
         ] {
             fine(name);
         }
@@ -182,7 +194,8 @@ mod tests {
 
     #[test]
     fn emoji_sequences_pass() {
-        for emoji in ["👩‍❤️‍💋‍👩", "👨🏿‍🦰", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇺🇳", "☀︎", "👨‍👩‍👧‍👦 and friends"] {
+        for emoji in ["👩‍❤️‍💋‍👩", "👨🏿‍🦰", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇺🇳", "☀︎", "👨‍👩‍👧‍👦 and friends"]
+        {
             fine(emoji);
         }
     }
@@ -190,9 +203,32 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_refused_with_its_place() {
         for hidden in [
-            '\0', '\u{7}', '\u{1B}', '\u{7F}', '\u{85}', '\u{AD}', '\u{61C}', '\u{200B}', '\u{200E}', '\u{200F}',
-            '\u{2028}', '\u{2029}', '\u{202A}', '\u{202E}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{3164}', '\u{FEFF}',
-            '\u{FFF9}', '\u{FFFE}', '\u{E0041}', '\u{10FFFF}', '\n', '\t', '\r',
+            '\0',
+            '\u{7}',
+            '\u{1B}',
+            '\u{7F}',
+            '\u{85}',
+            '\u{AD}',
+            '\u{61C}',
+            '\u{200B}',
+            '\u{200E}',
+            '\u{200F}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202A}',
+            '\u{202E}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{3164}',
+            '\u{FEFF}',
+            '\u{FFF9}',
+            '\u{FFFE}',
+            '\u{E0041}',
+            '\u{10FFFF}',
+            '\n',
+            '\t',
+            '\r',
         ] {
             refused(&format!("Ada{hidden}L"), 4);
         }

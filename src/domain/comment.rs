@@ -197,7 +197,7 @@ mod tests {
                         Some(Transition::To(to)) => format!("-> {}", to.as_str()),
                     };
                     let edit = if edit_waits { " + edit" } else { "" };
-                    table += &format!("{}{edit}, {}: {outcome}\n", from.as_str(), decision.as_str());
+                    table.push_str(&[from.as_str(), edit, ", ", decision.as_str(), ": ", &outcome, "\n"].concat());
                 }
             }
         }

@@ -89,8 +89,15 @@ mod tests {
     #[test]
     fn ordinary_and_international_addresses() {
         for address in [
-            "ada@example.org", "first.last+tag@sub.example.co.uk", "o'brien@example.com", "x@example.test",
-            "юзер@екзампл.ком", "葉士豪@臺網中心.tw", "jeff@bücher.example", "A@xn--bcher-kva.example", "1@2.example",
+            "ada@example.org",
+            "first.last+tag@sub.example.co.uk",
+            "o'brien@example.com",
+            "x@example.test",
+            "юзер@екзампл.ком",
+            "葉士豪@臺網中心.tw",
+            "jeff@bücher.example",
+            "A@xn--bcher-kva.example",
+            "1@2.example",
         ] {
             assert!(accepts(address), "{address}");
         }
@@ -99,10 +106,31 @@ mod tests {
     #[test]
     fn forms_that_are_refused() {
         for address in [
-            "", "@", "ada", "ada@", "@example.org", "ada@localhost", "a@[127.0.0.1]", "a@127.0.0.1", "\"a b\"@example.org",
-            "a..b@example.org", ".a@example.org", "a.@example.org", "a b@example.org", "a@exa mple.org", "a@-x.org",
-            "a@x-.org", "a@b@example.org", "a@example..org", "a@example.org.", "a@exam_ple.org", "a(c)@example.org",
-            "a@example。org", "Ada <ada@example.org>", "a@example.org\r\nBcc: b@example.org", "a\u{200B}@example.org",
+            "",
+            "@",
+            "ada",
+            "ada@",
+            "@example.org",
+            "ada@localhost",
+            "a@[127.0.0.1]",
+            "a@127.0.0.1",
+            "\"a b\"@example.org",
+            "a..b@example.org",
+            ".a@example.org",
+            "a.@example.org",
+            "a b@example.org",
+            "a@exa mple.org",
+            "a@-x.org",
+            "a@x-.org",
+            "a@b@example.org",
+            "a@example..org",
+            "a@example.org.",
+            "a@exam_ple.org",
+            "a(c)@example.org",
+            "a@example。org",
+            "Ada <ada@example.org>",
+            "a@example.org\r\nBcc: b@example.org",
+            "a\u{200B}@example.org",
         ] {
             assert!(!accepts(address), "{address:?}");
         }

@@ -72,7 +72,12 @@ mod tests {
             (Policy::None, stranger, Status::Approved, vec![]),
             (Policy::None, bot, Status::Spam, vec!["honeypot"]),
             (Policy::None, flood, Status::Pending, vec!["email_rate"]),
-            (Policy::All, Facts { honeypot: true, flooded: true, ..stranger }, Status::Spam, vec!["policy", "email_rate", "honeypot"]),
+            (
+                Policy::All,
+                Facts { honeypot: true, flooded: true, ..stranger },
+                Status::Spam,
+                vec!["policy", "email_rate", "honeypot"],
+            ),
         ];
         for (policy, facts, status, codes) in cases {
             let verdict = judge(policy, facts);

@@ -72,8 +72,18 @@ pub struct RawSubmission {
 
 /// The fields in the order of the contract; faults are told in this order.
 pub const FIELDS: [&str; 12] = [
-    "article", "name", "email", "body", "website", "parent_id", "notify", "article_title", "article_url", "challenge",
-    "form_token", "company",
+    "article",
+    "name",
+    "email",
+    "body",
+    "website",
+    "parent_id",
+    "notify",
+    "article_title",
+    "article_url",
+    "challenge",
+    "form_token",
+    "company",
 ];
 
 /// A legal submission.
@@ -145,10 +155,16 @@ impl RawSubmission {
     }
 
     /// Parses the fields. `faults` are those already found (wrong types); a field that has one is not blamed twice.
-    pub fn parse(self, rules: &FieldRules, owns: OwnsOrigin<'_>, mut faults: Vec<Fault>) -> Result<Submission, Vec<Fault>> {
+    pub fn parse(
+        self,
+        rules: &FieldRules,
+        owns: OwnsOrigin<'_>,
+        mut faults: Vec<Fault>,
+    ) -> Result<Submission, Vec<Fault>> {
         let raw = self.tidied();
         if let Err(errors) = raw.validate_with_args(rules) {
-            let missing = told(&errors, rules).into_iter().filter(|new| faults.iter().all(|fault| fault.field != new.field));
+            let missing =
+                told(&errors, rules).into_iter().filter(|new| faults.iter().all(|fault| fault.field != new.field));
             faults.extend(missing.collect::<Vec<_>>());
         }
         let mut notes = Notes { faults };
@@ -259,21 +275,12 @@ fits_rule! {
 
 /// validator's errors in our words. Only field and code are used: its parameters repeat what was typed.
 fn told(errors: &validator::ValidationErrors, rules: &FieldRules) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for (field, errors) in errors.field_errors() {
-        for error in errors {
-            let field = field.into_owned();
-            faults.push(match error.code.as_ref() {
-                "required" => Fault::required(field),
-                _ => {
-                    let most = most(&field, rules);
-                    Fault::too_long(field, most, "characters")
-                }
-            });
-            break;
-        }
-    }
-    faults
+    let first = |(field, errors): (std::borrow::Cow<'static, str>, &Vec<ValidationError>)| {
+        let most = most(&field, rules);
+        let missing = errors.iter().any(|error| error.code == "required");
+        if missing { Fault::required(field) } else { Fault::too_long(field, most, "characters") }
+    };
+    errors.field_errors().into_iter().map(first).collect()
 }
 
 fn most(field: &str, rules: &FieldRules) -> usize {
@@ -337,9 +344,15 @@ mod tests {
         assert_eq!(
             faults(bad),
             [
-                ("article", "required"), ("name", "required"), ("email", "required"), ("body", "required"),
-                ("website", "invalid_url"), ("parent_id", "unknown_parent"), ("article_title", "too_long"),
-                ("article_url", "foreign_url"), ("challenge", "too_long"),
+                ("article", "required"),
+                ("name", "required"),
+                ("email", "required"),
+                ("body", "required"),
+                ("website", "invalid_url"),
+                ("parent_id", "unknown_parent"),
+                ("article_title", "too_long"),
+                ("article_url", "foreign_url"),
+                ("challenge", "too_long"),
             ]
             .map(|(field, code)| (field.to_owned(), code))
         );

@@ -101,7 +101,9 @@ fn check(text: &str, kind: Kind, field: &'static str) -> Result<(), Fault> {
             "too_many_marks",
             format!("Character {position} is one accent too many on the same letter. Remove some."),
         )),
-        None if !has_ink(text) => Err(Fault::new(field, "required", "There is nothing to see in it. Please fill it in.")),
+        None if !has_ink(text) => {
+            Err(Fault::new(field, "required", "There is nothing to see in it. Please fill it in."))
+        }
         None => Ok(()),
     }
 }

@@ -12,7 +12,8 @@ pub struct WebAddress(String);
 impl WebAddress {
     /// Reads a tidied address; `field` is what a fault calls it.
     pub fn parse(text: &str, field: &'static str) -> Result<Self, Fault> {
-        let illegal = || Fault::new(field, "invalid_url", "It must be a web address that starts with https:// or http://.");
+        let illegal =
+            || Fault::new(field, "invalid_url", "It must be a web address that starts with https:// or http://.");
         let url = absolute_http(text).ok_or_else(illegal)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Fault::new(field, "invalid_url", "It must not contain a user name or a password."));
@@ -72,13 +73,27 @@ mod tests {
 
     #[test]
     fn websites() {
-        for good in ["http://example.org", "https://bücher.example/ü?q=1#x", "HTTPS://EXAMPLE.ORG", "http://[::1]:8080/"] {
+        for good in
+            ["http://example.org", "https://bücher.example/ü?q=1#x", "HTTPS://EXAMPLE.ORG", "http://[::1]:8080/"]
+        {
             assert!(WebAddress::parse(good, "website").is_ok(), "{good}");
         }
         for bad in [
-            "", "example.org", "javascript:alert(1)", "java\tscript:alert(1)", "data:text/html,x", "http:evil.example",
-            "//evil.example", "https://", "http://a b", "https://x/\"onmouseover=alert(1)", "https://x/<script>",
-            "https://user:pw@example.org", "ftp://example.org", "https://exa\nmple.org", "http://\u{202E}x\\",
+            "",
+            "example.org",
+            "javascript:alert(1)",
+            "java\tscript:alert(1)",
+            "data:text/html,x",
+            "http:evil.example",
+            "//evil.example",
+            "https://",
+            "http://a b",
+            "https://x/\"onmouseover=alert(1)",
+            "https://x/<script>",
+            "https://user:pw@example.org",
+            "ftp://example.org",
+            "https://exa\nmple.org",
+            "http://\u{202E}x\\",
         ] {
             assert!(WebAddress::parse(bad, "website").is_err(), "{bad:?}");
         }

@@ -1,32 +1,28 @@
-//! Comments for readers and writers: sending one (JSON or plain form), the list, counts, the newest, the form's fields, a
-//! preview.
+//! Sending a comment (JSON here, the plain form in `form.rs`), what the form needs to know, and a preview.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::State;
-use super::encoding::public_answer;
 use super::error::{ApiError, Problem};
 use super::json::Fields;
-use super::request::{self, BodyType, Pairs, bad_cursor, cursor_text};
-use super::shapes::{ArticleShape, ListedShape, PublicShape, RecentShape};
+use super::reading::json_for_everybody;
+use super::request::{self, BodyType};
+use super::shapes::PublicShape;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{AuthorId, CommentId};
-use crate::domain::listing::{Place, Sort};
+use crate::domain::ids::AuthorId;
 use crate::domain::render::render;
 use crate::domain::site::Site;
-use crate::domain::submission::{ARTICLE_KEY_MAX, ArticleKey, RawSubmission};
+use crate::domain::submission::{ARTICLE_KEY_MAX, RawSubmission};
 use crate::domain::text::{Body, tidy};
 use crate::error::Error;
 use crate::limits::rings::Posting;
 use crate::service::submission::{Envelope, Prepared, Receipt};
-use crate::storage::{articles, listing};
 
 /// A comment to be sent.
 #[derive(ToSchema)]
@@ -79,7 +75,11 @@ pub struct SubmitAnswer {
         (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn submit(request: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn submit(
+    request: HttpRequest,
+    state: web::Data<State>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let body = request::read_body(&request, payload).await?;
     match request::body_type(request.headers(), &[BodyType::Json, BodyType::Form])? {
         BodyType::Form => super::form::submit(&request, &state, &body).await,
@@ -121,7 +121,9 @@ pub fn author(request: &HttpRequest, state: &State, site: &Site) -> Result<Optio
     match request::bearer(request.headers()).map(|token| token.map(read)) {
         Ok(None) => Ok(None),
         Ok(Some(Some(author))) => Ok(Some(author)),
-        Ok(Some(None)) => Err(state.wrong_token(request, "This author token is not valid here. Send the comment without it.")),
+        Ok(Some(None)) => {
+            Err(state.wrong_token(request, "This author token is not valid here. Send the comment without it."))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -210,7 +212,11 @@ pub struct PreviewAnswer {
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn preview(request: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn preview(
+    request: HttpRequest,
+    state: web::Data<State>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let mut fields = request::read_json(&request, payload).await?;
     state.site(&request)?;
     let text = fields.text("body").map(|text| tidy(&text).into_owned()).filter(|text| !text.is_empty());
@@ -222,204 +228,15 @@ pub async fn preview(request: HttpRequest, state: web::Data<State>, payload: web
         Some(text) => Body::parse(&text, "body"),
     };
     match (body, fields.finish()) {
-        (Ok(body), faults) if faults.is_empty() => {
-            Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(PreviewAnswer { body_html: render(&body) }))
-        }
+        (Ok(body), faults) if faults.is_empty() => Ok(HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(PreviewAnswer { body_html: render(&body) })),
         (Ok(_), faults) => Err(Error::Invalid(faults).into()),
         (Err(fault), mut faults) => {
             faults.insert(0, fault);
             Err(Error::Invalid(faults).into())
         }
     }
-}
-
-/// What part of an article's comments to read.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes the query for the API document")]
-pub struct ListParams {
-    /// The article's key.
-    article: String,
-    /// `oldest` (default), `newest` or `top`: the order of the roots; replies follow their comment, oldest first.
-    sort: Option<String>,
-    /// 1 to 200; 50 when missing.
-    limit: Option<u8>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The page that holds this comment.
-    around: Option<String>,
-}
-
-/// A page of an article's comments.
-#[derive(Serialize, ToSchema)]
-pub struct ListAnswer {
-    article: ArticleShape,
-    comments: Vec<ListedShape>,
-    /// None on the last page.
-    next_cursor: Option<String>,
-}
-
-/// An article's approved comments in reading order.
-#[utoipa::path(
-    get, path = "/api/v1/sites/{site}/comments", tag = "Readers and writers", params(("site" = String, Path), ListParams),
-    responses(
-        (status = 200, body = ListAnswer), (status = 304, description = "Nothing changed since the ETag"),
-        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
-    let pairs = Pairs::of(&request)?;
-    let mut faults = Vec::new();
-    let sort = pairs.choice("sort", &mut faults, Sort::from_name, "oldest, newest, top").unwrap_or(Sort::Oldest);
-    let place = match pairs.cursor(&mut faults)? {
-        Some(bytes) => Some(Place::from_bytes(&bytes, sort).ok_or_else(bad_cursor)?),
-        None => None,
-    };
-    let site = state.site(&request)?;
-    let limit = pairs.limit(&mut faults);
-    let key = article_key(&pairs, &mut faults);
-    let around = pairs.one("around", &mut faults).map(str::parse::<CommentId>);
-    if around.is_some() && place.is_some() {
-        faults.push(Fault::new("around", "contradiction", "Give either around or cursor."));
-    }
-    let Some(key) = key.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults).into()) };
-    let around = around.transpose().map_err(|_| Error::NotFound)?;
-    let (site_id, article_key) = (site.id, key.clone());
-    let found = state
-        .service
-        .db
-        .read(move |conn| {
-            let Some(article) = articles::find(conn, site_id, article_key.as_str())? else { return Ok(None) };
-            let page = match around {
-                Some(id) => listing::page_around(conn, article.id, sort, id, limit)?.ok_or(Error::NotFound)?,
-                None => listing::page(conn, article.id, sort, place.as_ref(), limit)?,
-            };
-            Ok(Some((article, page)))
-        })
-        .await?;
-    let answer = match found {
-        Some((article, page)) => ListAnswer {
-            article: (&article).into(),
-            next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
-            comments: page.comments.into_iter().map(|row| state.listed(site.id, row)).collect(),
-        },
-        None if around.is_some() => return Err(Error::NotFound.into()),
-        None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
-    };
-    json_for_everybody(&request, &answer)
-}
-
-fn json_for_everybody<T: Serialize>(request: &HttpRequest, answer: &T) -> Result<HttpResponse, ApiError> {
-    let body = serde_json::to_vec(answer).map_err(Error::internal)?;
-    Ok(public_answer(request, "application/json", body))
-}
-
-fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
-    let Some(text) = pairs.one("article", faults) else {
-        faults.push(Fault::required("article"));
-        return None;
-    };
-    ArticleKey::parse(text, "article").map_err(|fault| faults.push(fault)).ok()
-}
-
-/// The articles to be counted.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
-pub struct CountsRequest {
-    /// 1 to 100 article keys.
-    articles: Vec<String>,
-}
-
-/// Approved comments by article.
-#[derive(Serialize, ToSchema)]
-pub struct CountsAnswer {
-    counts: BTreeMap<String, i64>,
-}
-
-/// How many approved comments articles have.
-#[utoipa::path(
-    get, path = "/api/v1/sites/{site}/counts", tag = "Readers and writers",
-    params(("site" = String, Path), ("article" = Vec<String>, Query, description = "1 to 100 article keys")),
-    responses(
-        (status = 200, body = CountsAnswer), (status = 304, description = "Nothing changed since the ETag"),
-        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn counts(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
-    let pairs = Pairs::of(&request)?;
-    let site = state.site(&request)?;
-    let answer = count(&state, &site, "article", pairs.all("article")).await?;
-    json_for_everybody(&request, &answer)
-}
-
-/// How many approved comments articles have; for many keys or long ones.
-#[utoipa::path(
-    post, path = "/api/v1/sites/{site}/counts", tag = "Readers and writers", params(("site" = String, Path)),
-    request_body = CountsRequest,
-    responses(
-        (status = 200, body = CountsAnswer),
-        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn counts_by_body(request: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    let mut fields = request::read_json(&request, payload).await?;
-    let site = state.site(&request)?;
-    let articles = fields.texts("articles");
-    if articles.is_none() && fields.faults.is_empty() {
-        fields.faults.push(Fault::required("articles"));
-    }
-    fields.check()?;
-    let answer = count(&state, &site, "articles", articles.unwrap_or_default()).await?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
-}
-
-async fn count(state: &State, site: &Site, field: &'static str, mut keys: Vec<String>) -> Result<CountsAnswer, ApiError> {
-    if keys.is_empty() {
-        return Err(Error::Invalid(vec![Fault::required(field)]).into());
-    }
-    if keys.len() > 100 {
-        return Err(Error::invalid(field, "too_many", "At most 100 articles at once.").into());
-    }
-    for key in &keys {
-        ArticleKey::parse(key, field).map_err(|fault| Error::Invalid(vec![fault]))?;
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
-    let site = site.id;
-    counts.extend(state.service.db.read(move |conn| articles::counts(conn, site, &keys)).await?);
-    Ok(CountsAnswer { counts })
-}
-
-/// The newest comments.
-#[derive(Serialize, ToSchema)]
-pub struct RecentAnswer {
-    comments: Vec<RecentShape>,
-    /// Always none: there is one page.
-    next_cursor: Option<String>,
-}
-
-/// The newest approved comments of a site, each with its article.
-#[utoipa::path(
-    get, path = "/api/v1/sites/{site}/recent", tag = "Readers and writers",
-    params(("site" = String, Path), ("limit" = Option<u8>, Query, description = "1 to 200; 50 when missing")),
-    responses(
-        (status = 200, body = RecentAnswer), (status = 304, description = "Nothing changed since the ETag"),
-        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn recent(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
-    let pairs = Pairs::of(&request)?;
-    let site = state.site(&request)?;
-    let mut faults = Vec::new();
-    let limit = pairs.limit(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults).into());
-    }
-    let id = site.id;
-    let rows = state.service.db.read(move |conn| listing::recent(conn, id, limit)).await?;
-    let comments = rows.into_iter().map(|(row, article)| state.recent(id, row, &article)).collect();
-    json_for_everybody(&request, &RecentAnswer { comments, next_cursor: None })
 }
 
 /// One field of the form.

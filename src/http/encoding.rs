@@ -58,18 +58,23 @@ pub fn public_answer(request: &HttpRequest, content_type: &'static str, body: Ve
 /// Whether `If-None-Match` names this tag. Weak comparison, as RFC 9110 §13.1.2 says.
 fn matches_etag(headers: &HeaderMap, tag: &str) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
 
 /// The best encoding that the client takes. RFC 9110 §12.5.3: `q=0` refuses, `*` speaks for what is not named.
 fn preferred(headers: &HeaderMap) -> Encoding {
-    let lines: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).map(HeaderValue::to_str).filter_map(Result::ok).collect();
+    let lines: Vec<&str> =
+        headers.get_all(header::ACCEPT_ENCODING).map(HeaderValue::to_str).filter_map(Result::ok).collect();
     let quality = |name: &str| {
         let named = |wanted: &str| {
             lines.iter().flat_map(|line| line.split(',')).find_map(|item| {
                 let mut parts = item.split(';').map(str::trim);
                 parts.next().filter(|coding| coding.eq_ignore_ascii_case(wanted))?;
-                let q = parts.find_map(|parameter| parameter.strip_prefix("q=").map(|q| q.parse::<f32>().unwrap_or(0.0)));
+                let q =
+                    parts.find_map(|parameter| parameter.strip_prefix("q=").map(|q| q.parse::<f32>().unwrap_or(0.0)));
                 Some(q.unwrap_or(1.0))
             })
         };
@@ -89,7 +94,8 @@ fn encoded(encoding: Encoding, body: Vec<u8>) -> Vec<u8> {
     match encoding {
         Encoding::Identity => body,
         Encoding::Gzip => {
-            let mut packer = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(6));
+            let mut packer =
+                flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(6));
             // Writing into memory does not fail.
             let _ = packer.write_all(&body);
             packer.finish().unwrap_or_default()

@@ -76,9 +76,13 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
     use StatusCode as S;
     match error {
         ApiError::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
-        ApiError::UnsupportedMediaType(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not read here"),
+        ApiError::UnsupportedMediaType(_) => {
+            (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body's type is not read here")
+        }
         ApiError::UriTooLong => (S::URI_TOO_LONG, "uri_too_long", "The address is too long"),
-        ApiError::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not know this method"),
+        ApiError::MethodNotAllowed(_) => {
+            (S::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not know this method")
+        }
         ApiError::Panicked(_) => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side"),
         ApiError::Core(error) => match error {
             Error::Malformed(_) => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
@@ -91,7 +95,9 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
             Error::Conflict(_) => (S::CONFLICT, "conflict", "The state has changed"),
             Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "The comment has changed"),
             Error::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields need another look"),
-            Error::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key belongs to another request"),
+            Error::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key belongs to another request")
+            }
             Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Error::Busy => (S::SERVICE_UNAVAILABLE, "busy", "The service is busy"),
             Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side"),
@@ -124,7 +130,9 @@ impl ApiError {
     /// Whole seconds until the same request may succeed.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Core(Error::RateLimited(wait)) => Some(wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1)),
+            Self::Core(Error::RateLimited(wait)) => {
+                Some(wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1))
+            }
             Self::Core(Error::Busy) => Some(BUSY_RETRY_SECONDS),
             _ => None,
         }
@@ -159,10 +167,11 @@ impl ApiError {
         if let Some(seconds) = self.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
-        match self {
-            Self::Core(Error::Unauthenticated(_)) => _ = response.insert_header((header::WWW_AUTHENTICATE, "Bearer")),
-            Self::MethodNotAllowed(allow) => _ = response.insert_header((header::ALLOW, HeaderValue::from_static(allow))),
-            _ => {}
+        if let Self::Core(Error::Unauthenticated(_)) = self {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Self::MethodNotAllowed(allow) = self {
+            response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
         }
         response.body(body)
     }

@@ -35,7 +35,9 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
     let sent = Sent { raw, faults, author, idempotency_key };
     match take(request, state, site, sent).await {
         Ok(receipt) => done(state, return_to.as_ref(), receipt.status),
-        Err(error) if matches!(error.status_code().as_u16(), 409 | 422 | 429 | 503) => Ok(fault_page(request, state, &pairs, &error)?),
+        Err(error) if matches!(error.status_code().as_u16(), 409 | 422 | 429 | 503) => {
+            Ok(fault_page(request, state, &pairs, &error)?)
+        }
         Err(error) => Err(error),
     }
 }

@@ -70,7 +70,10 @@ fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) ->
         response
             .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin))
             .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE"))
-            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Authorization, Idempotency-Key, If-Match"))
+            .insert_header((
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "Content-Type, Authorization, Idempotency-Key, If-Match",
+            ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "7200"));
     }
     response.finish()
@@ -86,7 +89,10 @@ pub async fn front(
     };
     let method = request.method().clone();
     if method == Method::OPTIONS {
-        let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|value| value.to_str().ok()?.parse().ok());
+        let wanted = request
+            .headers()
+            .get(header::ACCESS_CONTROL_REQUEST_METHOD)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         if let (Some(wanted), true) = (wanted, request.headers().contains_key(header::ORIGIN)) {
             let response = preflight(&state, request.headers(), request.path(), &wanted);
             return Ok(request.into_response(response));
@@ -136,9 +142,11 @@ fn with_problem(response: ServiceResponse, state: &State, request_id: &str) -> S
         }
         // Not one of ours: actix could not read the request.
         None if response.status().is_server_error() => {
-            ApiError::from(crate::error::Error::internal("actix refused a request")).answer(&state.public_url, request_id)
+            ApiError::from(crate::error::Error::internal("actix refused a request"))
+                .answer(&state.public_url, request_id)
         }
-        None => ApiError::from(crate::error::Error::Malformed("The request cannot be read.".into())).answer(&state.public_url, request_id),
+        None => ApiError::from(crate::error::Error::Malformed("The request cannot be read.".into()))
+            .answer(&state.public_url, request_id),
     };
     let (request, _) = response.into_parts();
     ServiceResponse::new(request, answer)
@@ -146,9 +154,8 @@ fn with_problem(response: ServiceResponse, state: &State, request_id: &str) -> S
 
 /// The headers that every answer has.
 fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderValue>, method: &Method) {
-    let allowance = (*method == Method::POST)
-        .then(|| state.rings.allowance(request::client(response.request(), state)))
-        .flatten();
+    let allowance =
+        (*method == Method::POST).then(|| state.rings.allowance(request::client(response.request(), state))).flatten();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(origin) = origin {
@@ -163,7 +170,8 @@ fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderVa
     }
     if let Some(allowance) = allowance {
         let policy = format!("\"address\";q={};w={}", allowance.burst, allowance.window.as_secs());
-        let left = format!("\"address\";r={};t={}", allowance.remaining, allowance.next.as_nanos().div_ceil(1_000_000_000));
+        let left =
+            format!("\"address\";r={};t={}", allowance.remaining, allowance.next.as_nanos().div_ceil(1_000_000_000));
         for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(HeaderName::from_static(name), value);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::fault::Fault;
 use crate::error::Error;
+use crate::service::own::Change;
 
 /// Arrays and objects inside each other, the outermost counted.
 const MAX_DEPTH: usize = 32;
@@ -46,13 +47,13 @@ impl Fields {
         })
     }
 
-    /// A text that may be taken away: `Some(None)` for null.
-    pub fn nullable_text(&mut self, name: &'static str) -> Option<Option<String>> {
+    /// A text in a patch: missing, null to take it away, or a new one.
+    pub fn changed_text(&mut self, name: &'static str) -> Change<String> {
         if self.map.get(name).is_some_and(Value::is_null) {
             self.map.remove(name);
-            return Some(None);
+            return Change::Clear;
         }
-        self.text(name).map(Some)
+        self.text(name).map_or(Change::Keep, Change::Set)
     }
 
     /// A text that must not be null, in a patch where it may be missing.
@@ -105,8 +106,16 @@ impl Fields {
     pub fn finish(self) -> Vec<Fault> {
         let mut faults = self.faults;
         for (name, _) in self.map {
-            let shown = if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') { name } else { "?".to_owned() };
-            faults.push(Fault::new(shown, "unknown_field", "There is no such field. Check its spelling or leave it out."));
+            let shown = if name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                name
+            } else {
+                "?".to_owned()
+            };
+            faults.push(Fault::new(
+                shown,
+                "unknown_field",
+                "There is no such field. Check its spelling or leave it out.",
+            ));
         }
         faults
     }
@@ -214,7 +223,20 @@ mod tests {
 
     #[test]
     fn only_objects_without_duplicates_and_not_too_deep() {
-        for body in ["", "[]", "1", "null", "\"x\"", "{", "{}{}", "{\"a\":1,}", "{'a':1}", "\u{feff}{}", "{\"a\":\"\\ud800\"}", "{\"a\":1e999}"] {
+        for body in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "\"x\"",
+            "{",
+            "{}{}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "\u{feff}{}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":1e999}",
+        ] {
             refused(body);
         }
         assert!(refused(r#"{"a": 1, "a": 2}"#).contains("twice"));
@@ -229,7 +251,9 @@ mod tests {
 
     #[test]
     fn fields_of_the_right_type_and_no_others() {
-        let mut fields = Fields::parse(br#"{"a":"x","b":1,"c":null,"d":true,"e":["x"],"f":["x",1],"g":{"k":2},"zz":0,"<b>":0}"#).unwrap();
+        let mut fields =
+            Fields::parse(br#"{"a":"x","b":1,"c":null,"d":true,"e":["x"],"f":["x",1],"g":{"k":2},"zz":0,"<b>":0}"#)
+                .unwrap();
         assert_eq!(fields.text("a").as_deref(), Some("x"));
         assert_eq!(fields.text("b"), None);
         assert_eq!(fields.text("c"), None);
@@ -238,7 +262,8 @@ mod tests {
         assert_eq!(fields.texts("e").unwrap(), ["x"]);
         assert_eq!(fields.texts("f"), None);
         assert_eq!(fields.numbers_by_name("g").unwrap(), [("k".to_owned(), 2)]);
-        let mut faults: Vec<_> = fields.finish().into_iter().map(|fault| (fault.field.into_owned(), fault.code)).collect();
+        let mut faults: Vec<_> =
+            fields.finish().into_iter().map(|fault| (fault.field.into_owned(), fault.code)).collect();
         faults.sort();
         let expected = [("?", "unknown_field"), ("b", "wrong_type"), ("f", "wrong_type"), ("zz", "unknown_field")];
         assert_eq!(faults, expected.map(|(field, code)| (field.to_owned(), code)));

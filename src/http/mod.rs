@@ -2,17 +2,19 @@
 //! the handler of each. One file per resource.
 
 mod comments;
+mod decisions;
 mod encoding;
 pub mod error;
 mod form;
 mod front;
 mod json;
-mod moderation;
 mod moderator;
 mod openapi;
 pub mod operator;
 mod own;
 mod pages;
+mod queue;
+mod reading;
 mod request;
 mod shapes;
 
@@ -48,7 +50,12 @@ pub struct State {
 
 impl State {
     /// Puts the state together.
-    pub fn new(service: Arc<Service>, rings: Rings, proxies: TrustedProxies, public_url: String) -> Result<Self, Error> {
+    pub fn new(
+        service: Arc<Service>,
+        rings: Rings,
+        proxies: TrustedProxies,
+        public_url: String,
+    ) -> Result<Self, Error> {
         Ok(Self {
             service,
             rings,
@@ -116,16 +123,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
         // Readers and writers
         .service(
             at("/api/v1/sites/{site}/comments", "GET, HEAD, POST, OPTIONS")
-                .route(get().to(comments::list))
+                .route(get().to(reading::list))
                 .route(web::post().to(comments::submit)),
         )
         .service(at("/api/v1/sites/{site}/preview", "POST, OPTIONS").route(web::post().to(comments::preview)))
         .service(
             at("/api/v1/sites/{site}/counts", "GET, HEAD, POST, OPTIONS")
-                .route(get().to(comments::counts))
-                .route(web::post().to(comments::counts_by_body)),
+                .route(get().to(reading::counts))
+                .route(web::post().to(reading::counts_by_body)),
         )
-        .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(comments::recent)))
+        .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(reading::recent)))
         .service(at("/api/v1/sites/{site}/form", "GET, HEAD, OPTIONS").route(get().to(comments::form)))
         .service(
             at("/api/v1/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
@@ -135,25 +142,29 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
         // Moderators
-        .service(at("/api/v1/moderation/comments", "GET, HEAD, OPTIONS").route(get().to(moderation::list)))
+        .service(at("/api/v1/moderation/comments", "GET, HEAD, OPTIONS").route(get().to(queue::list)))
         .service(
             at("/api/v1/moderation/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
-                .route(get().to(moderation::get))
-                .route(web::patch().to(moderation::correct))
-                .route(web::delete().to(moderation::remove)),
+                .route(get().to(queue::get))
+                .route(web::patch().to(decisions::correct))
+                .route(web::delete().to(decisions::remove)),
         )
-        .service(at("/api/v1/moderation/comments/{id}/approve", "POST, OPTIONS").route(web::post().to(moderation::approve)))
-        .service(at("/api/v1/moderation/comments/{id}/reject", "POST, OPTIONS").route(web::post().to(moderation::reject)))
-        .service(at("/api/v1/moderation/comments/{id}/spam", "POST, OPTIONS").route(web::post().to(moderation::spam)))
-        .service(at("/api/v1/moderation/comments/{id}/hold", "POST, OPTIONS").route(web::post().to(moderation::hold)))
-        .service(at("/api/v1/moderation/comments/{id}/undo", "POST, OPTIONS").route(web::post().to(moderation::undo)))
+        .service(
+            at("/api/v1/moderation/comments/{id}/approve", "POST, OPTIONS").route(web::post().to(decisions::approve)),
+        )
+        .service(
+            at("/api/v1/moderation/comments/{id}/reject", "POST, OPTIONS").route(web::post().to(decisions::reject)),
+        )
+        .service(at("/api/v1/moderation/comments/{id}/spam", "POST, OPTIONS").route(web::post().to(decisions::spam)))
+        .service(at("/api/v1/moderation/comments/{id}/hold", "POST, OPTIONS").route(web::post().to(decisions::hold)))
+        .service(at("/api/v1/moderation/comments/{id}/undo", "POST, OPTIONS").route(web::post().to(decisions::undo)))
         .service(
             at("/api/v1/moderation/comments/{id}/discard-edit", "POST, OPTIONS")
-                .route(web::post().to(moderation::discard_edit)),
+                .route(web::post().to(decisions::discard_edit)),
         )
-        .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(moderation::decisions)))
-        .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(moderation::events)))
-        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(moderation::summary)))
+        .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
+        .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
         // Operators
         .service(at("/healthz", "GET, HEAD, OPTIONS").route(get().to(operator::healthz)))
         .service(at("/readyz", "GET, HEAD, OPTIONS").route(get().to(operator::readyz)))
@@ -164,4 +175,3 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 pub use self::front::front;
-

@@ -89,7 +89,11 @@ fn check_origin(request: &HttpRequest, state: &State) -> Result<(), Error> {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().ok().and_then(Origin::parse);
     match origin {
-        Some(origin) if state.service.rules.own_origin.as_ref() == Some(&origin) || state.service.sites.any_owns(&origin) => Ok(()),
+        Some(origin)
+            if state.service.rules.own_origin.as_ref() == Some(&origin) || state.service.sites.any_owns(&origin) =>
+        {
+            Ok(())
+        }
         _ => Err(Error::Forbidden("Pages of this origin may not do this. Add the origin to the site.".into())),
     }
 }

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, moderation, operator, own};
+use super::{comments, decisions, operator, own, queue, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,10 +15,10 @@ use super::{comments, moderation, operator, own};
     ),
     modifiers(&Tokens),
     paths(
-        comments::submit, comments::preview, comments::list, comments::counts, comments::counts_by_body, comments::recent,
-        comments::form, own::get, own::patch, own::delete, moderation::list, moderation::get, moderation::approve,
-        moderation::reject, moderation::spam, moderation::hold, moderation::undo, moderation::discard_edit,
-        moderation::correct, moderation::remove, moderation::decisions, moderation::events, moderation::summary,
+        comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
+        comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
+        decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
+        decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
     ),
 )]

@@ -46,7 +46,7 @@ pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "Operators", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    public_answer(&request, "application/json", state.openapi.to_vec())
+    public_answer(&request, "application/json", state.openapi.clone())
 }
 
 /// What an error code means and what to do.
@@ -65,7 +65,10 @@ pub async fn error_page(request: HttpRequest, state: web::Data<State>) -> Result
 /// The paragraph of a code.
 pub fn error_text(code: &str) -> Option<&'static str> {
     let sections = ERRORS.split("\n## ").skip(1);
-    sections.filter_map(|section| section.split_once('\n')).find(|(title, _)| title.trim() == code).map(|(_, text)| text.trim())
+    sections
+        .filter_map(|section| section.split_once('\n'))
+        .find(|(title, _)| title.trim() == code)
+        .map(|(_, text)| text.trim())
 }
 
 /// The style sheet of the service's own pages.
@@ -90,15 +93,11 @@ pub async fn avatar(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 
 fn picture(bits: u64) -> String {
     let hue = bits >> 55;
-    let mut squares = String::new();
-    for (place, (column, row)) in (0..3).flat_map(|column| (0..5).map(move |row| (column, row))).enumerate() {
-        if bits >> place & 1 == 1 {
-            squares += &format!("M{column} {row}h1v1h-1z");
-            if column < 2 {
-                squares += &format!("M{} {row}h1v1h-1z", 4 - column);
-            }
-        }
-    }
+    let places = (0..3).flat_map(|column| (0..5).map(move |row| (column, row))).enumerate();
+    let filled = places.filter(|(place, _)| bits >> place & 1 == 1).map(|(_, square)| square);
+    let mirrored = filled.flat_map(|(column, row)| [(column, row), (4 - column, row)]);
+    let squares: Vec<String> = mirrored.map(|(column, row)| format!("M{column} {row}h1v1h-1z")).collect();
+    let squares = squares.concat();
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-1 -1 7 7\" width=\"36\" height=\"36\">\
          <path fill=\"hsl({hue} 45% 92%)\" d=\"M-1-1h7v7h-7z\"/><path fill=\"hsl({hue} 50% 42%)\" d=\"{squares}\"/></svg>"

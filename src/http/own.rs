@@ -60,13 +60,17 @@ pub async fn get(request: HttpRequest, state: web::Data<State>) -> Result<HttpRe
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn patch(request: HttpRequest, state: web::Data<State>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn patch(
+    request: HttpRequest,
+    state: web::Data<State>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     let mut fields = request::read_json(&request, payload).await?;
     let (comment, author) = own(&request, &state).await?;
     state.check_origin(&request, state.service.sites.by_id(comment.site_id)?.as_ref(), false)?;
     let raw = RawPatch {
         name: fields.text_or_fault("name"),
-        website: fields.nullable_text("website"),
+        website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
     let patch = match raw.parse(&state.service.rules.fields, fields.finish()) {

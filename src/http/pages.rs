@@ -19,7 +19,8 @@ const TEMPLATES: &[(&str, &str)] = &[
 pub const STYLE: &str = include_str!("../../web/pages/page.css");
 
 /// What the browser may do on these pages: nothing but show them and send their form to us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The templates, ready to be filled in.
 pub struct Pages {
@@ -46,7 +47,13 @@ impl Pages {
     }
 
     /// A page of one heading, one sentence and, perhaps, one next step.
-    pub fn message(&self, status: StatusCode, title: &str, text: &str, link: Option<(&str, &str)>) -> Result<HttpResponse, Error> {
+    pub fn message(
+        &self,
+        status: StatusCode,
+        title: &str,
+        text: &str,
+        link: Option<(&str, &str)>,
+    ) -> Result<HttpResponse, Error> {
         let (link, link_text) = link.unwrap_or_default();
         self.answer(status, "message.html", minijinja::context! { title, text, link, link_text, request_id => "" })
     }

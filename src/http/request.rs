@@ -46,7 +46,8 @@ pub enum BodyType {
 
 /// Reads the whole body: [`ApiError::BodyTooLarge`] above 256 KiB, as soon as that is known.
 pub async fn read_body(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(ApiError::BodyTooLarge);
     }
@@ -76,7 +77,7 @@ pub fn body_type(headers: &HeaderMap, accepted: &[BodyType]) -> Result<BodyType,
             "Send application/json in UTF-8, not compressed."
         }))
     };
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    let encoding = headers.get(header::CONTENT_ENCODING).map(header::HeaderValue::as_bytes);
     if encoding.is_some_and(|value| !value.eq_ignore_ascii_case(b"identity")) {
         return refused();
     }
@@ -260,7 +261,11 @@ pub fn check_idempotency_key(key: &str) -> Result<(), Error> {
     if (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
-    Err(Error::invalid("idempotency_key", "invalid_key", "The Idempotency-Key must be 1 to 128 visible ASCII characters."))
+    Err(Error::invalid(
+        "idempotency_key",
+        "invalid_key",
+        "The Idempotency-Key must be 1 to 128 visible ASCII characters.",
+    ))
 }
 
 #[cfg(test)]
@@ -284,7 +289,13 @@ mod tests {
             assert_eq!(of(json), Some(BodyType::Json), "{json}");
         }
         assert_eq!(of("application/x-www-form-urlencoded"), Some(BodyType::Form));
-        for other in ["text/plain", "application/json; charset=latin1", "multipart/form-data; boundary=x", "", "application/jsonp"] {
+        for other in [
+            "text/plain",
+            "application/json; charset=latin1",
+            "multipart/form-data; boundary=x",
+            "",
+            "application/jsonp",
+        ] {
             assert_eq!(of(other), None, "{other}");
         }
         let packed = headers(&[("content-type", "application/json"), ("content-encoding", "gzip")]);

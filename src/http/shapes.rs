@@ -170,7 +170,7 @@ pub struct EventShape {
     from: Option<&'static str>,
     to: Option<&'static str>,
     reason: Option<String>,
-    /// api, desk, mail_link, rule, author or cli.
+    /// `api`, `desk`, `mail_link`, `rule`, `author` or `cli`.
     via: &'static str,
 }
 

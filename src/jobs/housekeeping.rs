@@ -20,10 +20,10 @@ const CATCH_UP_PIECE: i64 = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Old rows are looked for this often.
-const SWEEP: Duration = Duration::from_secs(10 * 60);
+const SWEEP: Duration = Duration::from_mins(10);
 
 /// Finished outbox rows stay this long, so that a moderator's question what was sent can be answered.
-const KEEP_FINISHED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const KEEP_FINISHED: Duration = Duration::from_hours(7 * 24);
 
 /// Keeps house until it is told to stop.
 pub async fn run(service: Arc<Service>, stop: CancellationToken) {

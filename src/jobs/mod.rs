@@ -23,7 +23,7 @@ use crate::service::Service;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 
 /// How long a claim lasts (contract §5); sending a mail is given up before.
-const CLAIM: Duration = Duration::from_secs(60);
+const CLAIM: Duration = Duration::from_mins(1);
 
 /// The outbox is looked at this often even when nobody told of new work (another process may have left some).
 const TICK: Duration = Duration::from_secs(1);
@@ -33,10 +33,10 @@ const MAILS_AT_ONCE: usize = 8;
 
 /// The first retry comes within ten seconds; pauses double up to an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(9);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// After this a mail is given up, and stays listed as failed.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+const GIVE_UP_AFTER: Duration = Duration::from_hours(3 * 24);
 
 /// Everything that jobs work with.
 pub struct Worker {
@@ -124,10 +124,12 @@ impl Worker {
             Kind::TellModerators => Ok(()),
         };
         let now = self.service.clock.now();
-        let outcome = self.outcome(&row, sent, now);
+        let outcome = outcome(&row, sent, now);
         match &outcome {
             Outcome::Done => tracing::debug!(outbox = %id, "a mail is sent"),
-            Outcome::Again(_, why) => tracing::warn!(outbox = %id, attempts = row.attempts, why, "a mail is sent again later"),
+            Outcome::Again(_, why) => {
+                tracing::warn!(outbox = %id, attempts = row.attempts, why, "a mail is sent again later");
+            }
             Outcome::GivenUp(why) => tracing::error!(outbox = %id, attempts = row.attempts, why, "a mail is given up"),
         }
         let settled = self.service.db.write(move |tx| outbox::settle(tx, &row, now, &outcome)).await;
@@ -136,15 +138,16 @@ impl Worker {
             tracing::warn!(outbox = %id, %error, "a sent mail could not be marked");
         }
     }
+}
 
-    fn outcome(&self, row: &OutboxRow, sent: Result<(), JobError>, now: Timestamp) -> Outcome {
-        match sent {
-            Ok(()) => Outcome::Done,
-            Err(JobError::Mail(SendError::Never(words))) => Outcome::GivenUp(words),
-            Err(JobError::Mail(SendError::Later(words))) => again_or_never(row, words, now),
-            Err(JobError::Core(Error::Internal(cause))) => again_or_never(row, cause.to_string(), now),
-            Err(JobError::Core(error)) => again_or_never(row, error.to_string(), now),
-        }
+/// How a row ends after an attempt.
+fn outcome(row: &OutboxRow, sent: Result<(), JobError>, now: Timestamp) -> Outcome {
+    match sent {
+        Ok(()) => Outcome::Done,
+        Err(JobError::Mail(SendError::Never(words))) => Outcome::GivenUp(words),
+        Err(JobError::Mail(SendError::Later(words))) => again_or_never(row, words, now),
+        Err(JobError::Core(Error::Internal(cause))) => again_or_never(row, cause.to_string(), now),
+        Err(JobError::Core(error)) => again_or_never(row, error.to_string(), now),
     }
 }
 

@@ -2,6 +2,7 @@
 //! instead. All rows of one claim are spread in one transaction, so a flood costs no more than its commits.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use super::Worker;
@@ -14,7 +15,7 @@ use crate::storage::outbox::{self, Kind, OutboxRow, Outcome};
 /// Comments whose moderators are found in one transaction.
 const AT_ONCE: usize = 256;
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What a moderator got within the hour.
 struct Desk {
@@ -41,15 +42,17 @@ impl Worker {
                     if !outbox::settle(tx, row, now, &Outcome::Done)? {
                         continue;
                     }
-                    if !recipients.contains_key(&row.site_id) {
-                        recipients.insert(row.site_id, accounts::mail_recipients(tx.conn(), row.site_id)?);
-                    }
-                    for account in recipients.get(&row.site_id).into_iter().flatten() {
-                        if !desks.contains_key(account) {
-                            desks.insert(*account, desk(tx.conn(), *account, now)?);
-                        }
-                        let Some(desk) = desks.get_mut(account) else { continue };
-                        let mut mail = OutboxRow::new(OutboxId(service.ids.next()), Kind::MailModerator, row.site_id, now);
+                    let told = match recipients.entry(row.site_id) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => new.insert(accounts::mail_recipients(tx.conn(), row.site_id)?),
+                    };
+                    for account in told.iter() {
+                        let desk = match desks.entry(*account) {
+                            Entry::Occupied(known) => known.into_mut(),
+                            Entry::Vacant(new) => new.insert(desk(tx.conn(), *account, now)?),
+                        };
+                        let mut mail =
+                            OutboxRow::new(OutboxId(service.ids.next()), Kind::MailModerator, row.site_id, now);
                         mail.account_id = Some(*account);
                         if desk.singles < ceiling {
                             desk.singles += 1;

@@ -70,7 +70,8 @@ impl Ring {
         let period = self.quota.replenish_interval();
         let burst = self.quota.burst_size().get();
         let now = Duration::from(self.clock.now());
-        let ahead = self.table.arrival(key).map_or(Duration::ZERO, |arrival| Duration::from(arrival).saturating_sub(now));
+        let ahead =
+            self.table.arrival(key).map_or(Duration::ZERO, |arrival| Duration::from(arrival).saturating_sub(now));
         let taken = u32::try_from(ahead.as_nanos().div_ceil(period.as_nanos().max(1))).unwrap_or(u32::MAX);
         Allowance {
             burst,
@@ -195,7 +196,7 @@ mod tests {
 
     impl Hand {
         fn advance(&self, seconds: f64) {
-            self.0.fetch_add(Duration::from_secs_f64(seconds).as_millis() as u64, Ordering::Relaxed);
+            self.0.fetch_add(u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap(), Ordering::Relaxed);
         }
     }
 
@@ -283,8 +284,9 @@ mod tests {
     fn threads_cannot_pass_together() {
         let (_clock, rings) = rings();
         let passed: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (0..50).filter(|_| post(&rings, "203.0.113.9").is_ok()).count())).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| (0..50).filter(|_| post(&rings, "203.0.113.9").is_ok()).count()))
+                .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(passed, 3);

@@ -101,11 +101,21 @@ mod tests {
 
     #[test]
     fn no_subject_makes_a_header() {
-        for hostile in ["a\r\nBcc: evil@example.org", "a\nX: y", "a\u{2028}Bcc: x", "a\0b", "a\u{202E}b", &"x".repeat(5000)] {
+        for hostile in
+            ["a\r\nBcc: evil@example.org", "a\nX: y", "a\u{2028}Bcc: x", "a\0b", "a\u{202E}b", &"x".repeat(5000)]
+        {
             let text = formatted(hostile);
             let headers = text.split("\r\n\r\n").next().unwrap();
-            let names: Vec<_> = headers.split("\r\n").filter(|line| !line.starts_with([' ', '\t'])).map(|line| line.split(':').next().unwrap()).collect();
-            assert_eq!(names, ["From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Date", "Content-Type"], "{headers}");
+            let names: Vec<_> = headers
+                .split("\r\n")
+                .filter(|line| !line.starts_with([' ', '\t']))
+                .map(|line| line.split(':').next().unwrap())
+                .collect();
+            assert_eq!(
+                names,
+                ["From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Date", "Content-Type"],
+                "{headers}"
+            );
             assert!(text.lines().all(|line| line.len() <= 998));
         }
     }

@@ -103,14 +103,18 @@ impl Templates {
             let own = folder.join(name);
             if !folder.as_os_str().is_empty() && own.is_file() {
                 return std::fs::read_to_string(&own).map(Some).map_err(|cause| {
-                    minijinja::Error::new(ErrorKind::InvalidOperation, format!("cannot read {}", own.display())).with_source(cause)
+                    minijinja::Error::new(ErrorKind::InvalidOperation, format!("cannot read {}", own.display()))
+                        .with_source(cause)
                 });
             }
             Ok(EMBEDDED.iter().find(|(embedded, _)| *embedded == name).map(|(_, text)| (*text).to_owned()))
         });
         let templates = Self { environment };
         for (name, _) in EMBEDDED {
-            templates.environment.get_template(name).map_err(|cause| Error::internal(format!("mail.templates: {cause:#}")))?;
+            templates
+                .environment
+                .get_template(name)
+                .map_err(|cause| Error::internal(format!("mail.templates: {cause:#}")))?;
         }
         Ok(templates)
     }
@@ -170,7 +174,10 @@ mod tests {
         };
         let digest = templates.letter("digest", &digest).unwrap();
         let test = templates.letter("test", &TestLetter { public_url: "https://c.example".into() }).unwrap();
-        insta::assert_snapshot!(format!("{}\n=====\n{}\n=====\n{}\n=====\n{}", digest.subject, digest.text, test.subject, test.text));
+        insta::assert_snapshot!(format!(
+            "{}\n=====\n{}\n=====\n{}\n=====\n{}",
+            digest.subject, digest.text, test.subject, test.text
+        ));
     }
 
     #[test]

@@ -14,10 +14,10 @@ use crate::keys::{Place, access_token_hash, new_access_token};
 use crate::storage::accounts::{self, Account, Role, Token};
 
 /// How long a token is good for unless its maker says otherwise.
-pub const TOKEN_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
 
 /// `tokens.last_used_at` is written at most this often.
-const TOUCH_EVERY: Duration = Duration::from_secs(60 * 60);
+const TOUCH_EVERY: Duration = Duration::from_hours(1);
 
 /// An account to be made.
 #[derive(Debug)]
@@ -111,6 +111,7 @@ impl Service {
 
 /// Argon2id with its default cost (19 MiB, two passes: OWASP's first choice), as a PHC string.
 fn hash_password(password: &str) -> Result<String, Error> {
-    let hash = Argon2::default().hash_password(password.as_bytes()).map_err(|cause| Error::internal(cause.to_string()))?;
+    let hash =
+        Argon2::default().hash_password(password.as_bytes()).map_err(|cause| Error::internal(cause.to_string()))?;
     Ok(hash.to_string())
 }

@@ -88,7 +88,15 @@ impl Service {
     /// A service over an open database.
     pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let ids = Ids::new(clock.clone());
-        Self { db, keys, clock, ids, sites: SiteDirectory::default(), rules, in_flight: submission::InFlight::default() }
+        Self {
+            db,
+            keys,
+            clock,
+            ids,
+            sites: SiteDirectory::default(),
+            rules,
+            in_flight: submission::InFlight::default(),
+        }
     }
 
     /// An entry of the event log about a comment.

@@ -11,18 +11,40 @@ use crate::domain::comment::{Action, Decision, Status, Transition, Via, transiti
 use crate::domain::ids::{AccountId, CommentId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::storage::comments::{self, Comment, StateChange};
 use crate::storage::Tx;
+use crate::storage::comments::{self, Comment, StateChange};
+
+/// Who moderates, and by which way.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// What they may see and decide.
+    pub access: Access,
+    /// By which way they came.
+    pub via: Via,
+}
+
+impl Authority {
+    fn actor(&self) -> Actor {
+        Actor { account: Some(self.access.account), via: self.via }
+    }
+}
+
+/// A comment as somebody saw it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Which comment.
+    pub id: CommentId,
+    /// Only if it still has one of these versions; none: whatever it has.
+    pub versions: Option<Vec<i64>>,
+}
 
 /// A decision on one comment.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// Which comment.
-    pub id: CommentId,
+    /// On which.
+    pub target: Target,
     /// What to do.
     pub decision: Decision,
-    /// Only if the comment still has one of these versions; none: whatever it has.
-    pub versions: Option<Vec<i64>>,
     /// For the event log.
     pub reason: Option<String>,
 }
@@ -57,17 +79,15 @@ impl Service {
     /// are durable together.
     pub async fn decide(
         self: &Arc<Self>,
-        access: Access,
-        via: Via,
+        authority: Authority,
         orders: Vec<Order>,
     ) -> Result<Vec<Result<Decided, Error>>, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let actor = Actor { account: Some(access.account), via };
                 let mut results = Vec::with_capacity(orders.len());
                 for order in &orders {
-                    results.push(match service.decide_in(tx, &access, actor, order, now) {
+                    results.push(match service.decide_in(tx, &authority, order, now) {
                         // What is wrong with one comment concerns the others not; a failing database concerns them all.
                         Err(error @ (Error::Busy | Error::Internal(_))) => return Err(error),
                         result => result,
@@ -81,12 +101,11 @@ impl Service {
     fn decide_in(
         &self,
         tx: &mut Tx<'_>,
-        access: &Access,
-        actor: Actor,
+        authority: &Authority,
         order: &Order,
         now: Timestamp,
     ) -> Result<Decided, Error> {
-        let comment = visible_to(tx, access, order.id, order.versions.as_deref())?;
+        let comment = visible_to(tx, &authority.access, &order.target)?;
         let previous = previous(tx, &comment)?;
         let edit = comment.waiting_edit();
         let change = match transition(comment.status, edit.is_some(), order.decision).ok_or(Error::NotFound)? {
@@ -101,7 +120,7 @@ impl Service {
             Transition::To(status) => StateChange { to: Some(status), ..StateChange::default() },
         };
         let after = comments::change(tx, &comment, &change)?;
-        let mut event = self.event(&comment, now, actor, order.decision.action());
+        let mut event = self.event(&comment, now, authority.actor(), order.decision.action());
         event.to_status = Some(after.status);
         event.reason.clone_from(&order.reason);
         tx.log(event);
@@ -109,19 +128,13 @@ impl Service {
     }
 
     /// Takes back the last decision. [`Error::Conflict`] when it was not this account's, or something happened since.
-    pub async fn undo(
-        self: &Arc<Self>,
-        access: Access,
-        via: Via,
-        id: CommentId,
-        versions: Option<Vec<i64>>,
-    ) -> Result<Decided, Error> {
+    pub async fn undo(self: &Arc<Self>, authority: Authority, target: Target) -> Result<Decided, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = visible_to(tx, &access, id, versions.as_deref())?;
-                let last = tx.log_of(id)?.pop().filter(|event| is_decision(event.action));
-                let Some(last) = last.filter(|event| event.account_id == Some(access.account)) else {
+                let comment = visible_to(tx, &authority.access, &target)?;
+                let last = tx.log_of(target.id)?.pop().filter(|event| is_decision(event.action));
+                let Some(last) = last.filter(|event| event.account_id == Some(authority.access.account)) else {
                     return Err(Error::conflict(
                         "There is no decision of yours to take back: none was made, or something happened since.",
                     ));
@@ -135,8 +148,7 @@ impl Service {
                 };
                 let previous = previous(tx, &comment)?;
                 let after = comments::change(tx, &comment, &change)?;
-                let actor = Actor { account: Some(access.account), via };
-                let mut event = service.event(&comment, now, actor, Action::Undone);
+                let mut event = service.event(&comment, now, authority.actor(), Action::Undone);
                 event.to_status = Some(after.status);
                 tx.log(event);
                 Ok(Decided { comment: after, previous })
@@ -145,24 +157,17 @@ impl Service {
     }
 
     /// Drops the waiting edit of a public comment; the approved text stands. [`Error::Conflict`] when none waits.
-    pub async fn discard_edit(
-        self: &Arc<Self>,
-        access: Access,
-        via: Via,
-        id: CommentId,
-        versions: Option<Vec<i64>>,
-    ) -> Result<Comment, Error> {
+    pub async fn discard_edit(self: &Arc<Self>, authority: Authority, target: Target) -> Result<Comment, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                let comment = visible_to(tx, &authority.access, &target)?;
                 if comment.waiting_edit.is_none() {
                     return Err(Error::conflict("No edit of this comment waits."));
                 }
                 let change = StateChange { waiting_edit: Some(None), ..StateChange::default() };
                 let after = comments::change(tx, &comment, &change)?;
-                let actor = Actor { account: Some(access.account), via };
-                tx.log(service.event(&comment, now, actor, Action::EditDiscarded));
+                tx.log(service.event(&comment, now, authority.actor(), Action::EditDiscarded));
                 Ok(after)
             })
             .await
@@ -171,38 +176,30 @@ impl Service {
     /// Corrects a comment's text.
     pub async fn correct(
         self: &Arc<Self>,
-        access: Access,
-        via: Via,
-        id: CommentId,
-        versions: Option<Vec<i64>>,
+        authority: Authority,
+        target: Target,
         patch: Patch,
     ) -> Result<Comment, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = visible_to(tx, &access, id, versions.as_deref())?;
+                let comment = visible_to(tx, &authority.access, &target)?;
                 let text = service.patched(&comment.text(), &patch, now);
-                let after = comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
-                let actor = Actor { account: Some(access.account), via };
-                tx.log(service.event(&comment, now, actor, Action::Corrected));
+                let after =
+                    comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
+                tx.log(service.event(&comment, now, authority.actor(), Action::Corrected));
                 Ok(after)
             })
             .await
     }
 
     /// Removes a comment for good.
-    pub async fn remove(
-        self: &Arc<Self>,
-        access: Access,
-        via: Via,
-        id: CommentId,
-        versions: Option<Vec<i64>>,
-    ) -> Result<(), Error> {
+    pub async fn remove(self: &Arc<Self>, authority: Authority, target: Target) -> Result<(), Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = visible_to(tx, &access, id, versions.as_deref())?;
-                service.remove_in(tx, &comment, Actor { account: Some(access.account), via }, now)
+                let comment = visible_to(tx, &authority.access, &target)?;
+                service.remove_in(tx, &comment, authority.actor(), now)
             })
             .await
     }
@@ -220,10 +217,10 @@ impl Service {
 }
 
 /// The comment, if this account may see it and it still has the version that the caller saw.
-fn visible_to(tx: &mut Tx<'_>, access: &Access, id: CommentId, versions: Option<&[i64]>) -> Result<Comment, Error> {
-    let comment = comments::find(tx.conn(), id)?.ok_or(Error::NotFound)?;
+fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
+    let comment = comments::find(tx.conn(), target.id)?.ok_or(Error::NotFound)?;
     access.require(comment.site_id)?;
-    match versions {
+    match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
         _ => Ok(comment),
     }

@@ -17,13 +17,25 @@ use crate::keys::Keys;
 use crate::storage::comments::{self, Comment, StateChange, Text};
 use crate::storage::{Tx, authors};
 
+/// What a merge patch does to a field that may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It is not named: it stays.
+    #[default]
+    Keep,
+    /// It is null or empty: it goes.
+    Clear,
+    /// It gets this value.
+    Set(T),
+}
+
 /// A merge patch of name, website and text, as it came.
 #[derive(Debug, Clone, Default)]
 pub struct RawPatch {
     /// A new name.
     pub name: Option<String>,
-    /// A new website; `Some(None)` takes it away.
-    pub website: Option<Option<String>>,
+    /// A new website.
+    pub website: Change<String>,
     /// A new text.
     pub body: Option<String>,
 }
@@ -32,7 +44,7 @@ pub struct RawPatch {
 #[derive(Debug, Clone, Default)]
 pub struct Patch {
     name: Option<Name>,
-    website: Option<Option<WebAddress>>,
+    website: Change<WebAddress>,
     body: Option<Body>,
 }
 
@@ -47,10 +59,20 @@ impl RawPatch {
         if let Some(text) = &self.body {
             patch.body = required(text, "body", rules.body_max, Body::parse).map_err(&mut note).ok();
         }
-        patch.website = match self.website.map(|text| text.filter(|text| !text.trim().is_empty())) {
-            Some(Some(text)) => required(&text, "website", rules.website_max, WebAddress::parse).map_err(note).ok().map(Some),
-            Some(None) => Some(None),
-            None => None,
+        patch.website = match self.website {
+            Change::Set(text) if text.trim().is_empty() => Change::Clear,
+            Change::Set(text) => {
+                let parsed = required(&text, "website", rules.website_max, WebAddress::parse);
+                parsed.map_or_else(
+                    |fault| {
+                        note(fault);
+                        Change::Keep
+                    },
+                    Change::Set,
+                )
+            }
+            Change::Clear => Change::Clear,
+            Change::Keep => Change::Keep,
         };
         if faults.is_empty() { Ok(patch) } else { Err(Error::Invalid(crate::domain::submission::in_order(faults))) }
     }
@@ -70,6 +92,12 @@ fn required<T>(
         return Err(Fault::too_long(field, most, "characters"));
     }
     parse(&text, field)
+}
+
+/// The author's own comment; somebody else's is not found, like one that is not there.
+fn own(tx: &mut Tx<'_>, id: CommentId, author: AuthorId) -> Result<Comment, Error> {
+    let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
+    comment.ok_or(Error::NotFound)
 }
 
 /// How a change by the author ended.
@@ -109,19 +137,15 @@ impl Service {
     /// Changes the author's own comment, with a new look at the new text.
     pub async fn edit_own(self: &Arc<Self>, id: CommentId, author: AuthorId, patch: Patch) -> Result<Edited, Error> {
         let (service, now) = (self.clone(), self.clock.now());
-        self.db.write(move |tx| service.edit_own_in(tx, id, author, &patch, now)).await
+        self.db
+            .write(move |tx| {
+                let comment = own(tx, id, author)?;
+                service.edit_own_in(tx, comment, &patch, now)
+            })
+            .await
     }
 
-    fn edit_own_in(
-        &self,
-        tx: &mut Tx<'_>,
-        id: CommentId,
-        author: AuthorId,
-        patch: &Patch,
-        now: Timestamp,
-    ) -> Result<Edited, Error> {
-        let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
-        let comment = comment.ok_or(Error::NotFound)?;
+    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, patch: &Patch, now: Timestamp) -> Result<Edited, Error> {
         if now >= self.editable_until(comment.created_at) {
             return Err(Error::EditWindowClosed);
         }
@@ -131,7 +155,8 @@ impl Service {
             return Ok(Edited::Applied(comment));
         }
         let site = self.sites.by_id(comment.site_id)?;
-        let trusted = authors::find(tx.conn(), comment.site_id, author)?.is_some_and(|author| author.approved > 0);
+        let trusted =
+            authors::find(tx.conn(), comment.site_id, comment.author_id)?.is_some_and(|author| author.approved > 0);
         let verdict = judge(site.policy, Facts { trusted, edit: true, ..Facts::default() });
         let waits = comment.status == Status::Approved && verdict.status != Status::Approved;
         let change = if waits {
@@ -156,13 +181,15 @@ impl Service {
     pub(super) fn patched(&self, base: &Text, patch: &Patch, now: Timestamp) -> Text {
         let mut text = base.clone();
         if let Some(name) = &patch.name {
-            text.name = name.as_str().to_owned();
+            name.as_str().clone_into(&mut text.name);
         }
-        if let Some(website) = &patch.website {
-            text.website = website.as_ref().map(|website| website.as_str().to_owned());
+        match &patch.website {
+            Change::Set(website) => text.website = Some(website.as_str().to_owned()),
+            Change::Clear => text.website = None,
+            Change::Keep => {}
         }
         if let Some(body) = &patch.body {
-            text.body = body.as_str().to_owned();
+            body.as_str().clone_into(&mut text.body);
             text.body_html = render(body);
             text.renderer = RENDERER;
         }
@@ -176,14 +203,20 @@ impl Service {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
-                service.remove_in(tx, &comment.ok_or(Error::NotFound)?, Actor { account: None, via: Via::Author }, now)
+                let comment = own(tx, id, author)?;
+                service.remove_in(tx, &comment, Actor { account: None, via: Via::Author }, now)
             })
             .await
     }
 
     /// Removes a comment and says so in the log: the one way in which comments go.
-    pub(super) fn remove_in(&self, tx: &mut Tx<'_>, comment: &Comment, actor: Actor, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn remove_in(
+        &self,
+        tx: &mut Tx<'_>,
+        comment: &Comment,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         comments::remove(tx, comment)?;
         let mut event = self.event(comment, now, actor, Action::Removed);
         event.to_status = None;

@@ -66,7 +66,7 @@ pub struct Draft {
     idempotency: Option<IdempotencyRequest>,
     /// Keyed hash of the e-mail address, for its ring.
     pub email_hash: Vec<u8>,
-    _turn: Option<Turn>,
+    turn: Option<Turn>,
 }
 
 #[derive(Clone)]
@@ -83,16 +83,19 @@ pub enum Prepared {
     New(Box<Draft>),
 }
 
+/// One lock for each key that is being worked on.
+type Turns = Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>;
+
 /// Twins with one idempotency key wait for each other here, so that the later ones find the answer of the first.
 #[derive(Default)]
 pub struct InFlight {
-    turns: Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>,
+    turns: Turns,
 }
 
 /// The right to work on one idempotency key; given back when dropped.
 pub struct Turn {
     key: Vec<u8>,
-    turns: Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>,
+    turns: Turns,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
@@ -113,6 +116,16 @@ impl Drop for Turn {
             turns.remove(&self.key);
         }
     }
+}
+
+/// What a submission needs to know of the database.
+struct Wanted {
+    site: SiteId,
+    idempotency: Option<IdempotencyRequest>,
+    author: Option<AuthorId>,
+    needs_article: bool,
+    article: Option<String>,
+    parent: Option<CommentId>,
 }
 
 /// What the database knows of a submission's surroundings.
@@ -141,7 +154,16 @@ impl Service {
         let owns = |origin: &Origin| site.owns(origin) || self.rules.own_origin.as_ref() == Some(origin);
         let (article_key, parent_id) = (raw.article.clone(), raw.parent_id.as_deref().and_then(|id| id.parse().ok()));
         let parsed = raw.parse(&self.rules.fields, &owns, faults);
-        let around = self.surroundings(&site, &idempotency, &envelope, article_key, parent_id).await?;
+        let around = self
+            .look_around(Wanted {
+                site: site.id,
+                idempotency: idempotency.clone(),
+                author: envelope.author,
+                needs_article: site.articles == ArticlePolicy::Known || parent_id.is_some(),
+                article: article_key,
+                parent: parent_id,
+            })
+            .await?;
         if let (Some(remembered), Some(request)) = (around.replay, &idempotency) {
             return replay(&remembered, request).map(Prepared::Replay);
         }
@@ -164,7 +186,7 @@ impl Service {
         };
         let email_hash = self.keys.email_hash(&submission.email);
         let (author, parent) = (around.author, around.parent);
-        Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, _turn: turn })))
+        Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, turn })))
     }
 
     fn idempotency_request(&self, site: SiteId, key: &str, raw: &RawSubmission) -> IdempotencyRequest {
@@ -181,40 +203,12 @@ impl Service {
     }
 
     /// Reads what must be known before the comment is written; most comments need nothing of it, and no read at all.
-    async fn surroundings(
-        &self,
-        site: &Site,
-        idempotency: &Option<IdempotencyRequest>,
-        envelope: &Envelope,
-        article: Option<String>,
-        parent: Option<CommentId>,
-    ) -> Result<Surroundings, Error> {
-        let needs_article = site.articles == ArticlePolicy::Known || parent.is_some();
-        if idempotency.is_none() && envelope.author.is_none() && !needs_article {
+    async fn look_around(&self, wanted: Wanted) -> Result<Surroundings, Error> {
+        if wanted.idempotency.is_none() && wanted.author.is_none() && !wanted.needs_article {
             return Ok(Surroundings::default());
         }
-        let (site, now) = (site.id, self.clock.now());
-        let (idempotency, author) = (idempotency.clone(), envelope.author);
-        self.db
-            .read(move |conn| {
-                let mut around = Surroundings::default();
-                if let Some(request) = idempotency {
-                    around.replay = idempotency::find(conn, site, &request.key_hash, now)?;
-                }
-                if let Some(author) = author {
-                    around.author = authors::find(conn, site, author)?;
-                }
-                if needs_article {
-                    let article = match article {
-                        Some(key) => articles::find(conn, site, &key)?.map(|article| article.id),
-                        None => None,
-                    };
-                    around.article_is_known = article.is_some();
-                    around.parent = find_parent(conn, parent, article)?;
-                }
-                Ok(around)
-            })
-            .await
+        let now = self.clock.now();
+        self.db.read(move |conn| surroundings(conn, &wanted, now)).await
     }
 
     /// Writes a comment. `calm` says whether its e-mail address is below its ceiling; above it the comment is held without
@@ -222,7 +216,7 @@ impl Service {
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let new = self.new_comment(&draft, calm, now)?;
-        let (service, turn) = (self.clone(), draft._turn);
+        let (service, turn) = (self.clone(), draft.turn);
         let stored = self.db.write(move |tx| service.store_in(tx, new, now)).await;
         drop(turn);
         stored
@@ -357,6 +351,25 @@ impl Service {
         }
         Ok(receipt)
     }
+}
+
+fn surroundings(conn: &mut Conn, wanted: &Wanted, now: Timestamp) -> Result<Surroundings, Error> {
+    let mut around = Surroundings::default();
+    if let Some(request) = &wanted.idempotency {
+        around.replay = idempotency::find(conn, wanted.site, &request.key_hash, now)?;
+    }
+    if let Some(author) = wanted.author {
+        around.author = authors::find(conn, wanted.site, author)?;
+    }
+    if wanted.needs_article {
+        let article = match &wanted.article {
+            Some(key) => articles::find(conn, wanted.site, key)?.map(|article| article.id),
+            None => None,
+        };
+        around.article_is_known = article.is_some();
+        around.parent = find_parent(conn, wanted.parent, article)?;
+    }
+    Ok(around)
 }
 
 /// A comment that only lacks its article.

@@ -75,10 +75,8 @@ pub struct Token {
 
 /// Adds an account with its sites. An [`Error::Conflict`] when the address has one already.
 pub fn insert(tx: &mut Tx<'_>, account: &Account, sites: &[SiteId]) -> Result<(), Error> {
-    let added = on!(tx.conn(), |c| diesel::insert_into(accounts::table)
-        .values(account)
-        .on_conflict_do_nothing()
-        .execute(c))?;
+    let added =
+        on!(tx.conn(), |c| diesel::insert_into(accounts::table).values(account).on_conflict_do_nothing().execute(c))?;
     if added == 0 {
         return Err(Error::conflict("There is an account with this e-mail address already."));
     }
@@ -131,10 +129,7 @@ pub fn mail_recipients(conn: &mut Conn, site: SiteId) -> Result<Vec<AccountId>, 
 
 /// The names of accounts, for the event log.
 pub fn names(conn: &mut Conn, ids: &[AccountId]) -> Result<Vec<(AccountId, String)>, Error> {
-    Ok(on!(conn, |c| accounts::table
-        .filter(accounts::id.eq_any(ids))
-        .select((accounts::id, accounts::name))
-        .load(c))?)
+    Ok(on!(conn, |c| accounts::table.filter(accounts::id.eq_any(ids)).select((accounts::id, accounts::name)).load(c))?)
 }
 
 /// Adds a token.

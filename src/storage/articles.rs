@@ -70,10 +70,8 @@ pub fn find_or_make(
         version: 0,
         created_at: now,
     };
-    let made = on!(tx.conn(), |c| diesel::insert_into(articles::table)
-        .values(&article)
-        .on_conflict_do_nothing()
-        .execute(c))?;
+    let made =
+        on!(tx.conn(), |c| diesel::insert_into(articles::table).values(&article).on_conflict_do_nothing().execute(c))?;
     if made == 1 {
         return Ok(article);
     }

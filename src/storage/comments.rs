@@ -158,7 +158,7 @@ pub fn find_parent(conn: &mut Conn, id: CommentId) -> Result<Option<Parent>, Err
 }
 
 /// How long the same name and text on the same article count as a double (contract §1).
-const DOUBLE_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+const DOUBLE_WITHIN: Duration = Duration::from_hours(24);
 
 /// Whether the same name and text came to this article within a day; a comment that was removed does not count.
 pub fn is_double(conn: &mut Conn, article: ArticleId, text_hash: &[u8], now: Timestamp) -> Result<bool, Error> {
@@ -332,9 +332,7 @@ fn tell_parents(tx: &mut Tx<'_>, parent: CommentId, public: i32, visible: i32) -
     let mut next = (public != 0 || visible != 0).then_some(parent);
     let (mut replies, mut children) = (public, visible);
     while let Some(id) = next {
-        let stands = comments::status
-            .eq(Status::Approved)
-            .or((comments::visible_children + children).gt(0));
+        let stands = comments::status.eq(Status::Approved).or((comments::visible_children + children).gt(0));
         let set = (
             comments::reply_count.eq(comments::reply_count + replies),
             comments::visible_children.eq(comments::visible_children + children),

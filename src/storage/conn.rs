@@ -2,7 +2,7 @@
 //! each database, so upserts, `RETURNING`, batch inserts and the statement cache stay each one's own
 //! (docs/decisions/001-storage.md). Transactions are begun here and nowhere else.
 
-use diesel::connection::{AnsiTransactionManager, Connection, SimpleConnection, TransactionManager};
+use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager};
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
@@ -10,6 +10,7 @@ use diesel::sqlite::SqliteConnection;
 use super::postgres::PgConn;
 
 /// A connection to the database that the settings name.
+#[expect(clippy::large_enum_variant, reason = "there are a handful of them, each on the stack of its thread")]
 pub enum Conn {
     /// The embedded database.
     Sqlite(SqliteConnection),
@@ -72,11 +73,6 @@ impl Conn {
         }
     }
 
-    /// Begins a transaction that only reads, so that several queries see one state.
-    pub(super) fn begin_read(&mut self) -> QueryResult<()> {
-        on!(self, |c| c.open())
-    }
-
     /// Begins a savepoint inside the transaction.
     pub(super) fn nest(&mut self) -> QueryResult<()> {
         on!(self, |c| c.open())
@@ -95,10 +91,5 @@ impl Conn {
     /// Whether it is of no use any more: dead, or in a transaction that nobody ended.
     pub(super) fn is_broken(&mut self) -> bool {
         on!(self, |c| c.broken())
-    }
-
-    /// Runs fixed SQL text that returns nothing.
-    pub(super) fn run(&mut self, sql: &str) -> QueryResult<()> {
-        on!(self, |c| c.batch_execute(sql))
     }
 }

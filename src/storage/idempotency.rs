@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 
 /// How long a key is remembered (contract §2).
-pub const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+pub const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// A remembered answer.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]

@@ -92,7 +92,10 @@ struct Rows<'a> {
 /// The visible comments of an article; a macro, because the type of the query has no name worth writing.
 macro_rules! listed {
     ($article:expr) => {
-        comments::table.filter(comments::article_id.eq($article)).filter(comments::visible).select(PublicComment::as_select())
+        comments::table
+            .filter(comments::article_id.eq($article))
+            .filter(comments::visible)
+            .select(PublicComment::as_select())
     };
 }
 

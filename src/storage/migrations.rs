@@ -99,7 +99,8 @@ pub fn integrity(conn: &mut Conn) -> Result<Option<String>, Error> {
     match conn {
         Conn::Sqlite(c) => {
             let found: Vec<Check> = diesel::sql_query("PRAGMA quick_check(5)").load(c)?;
-            let trouble: Vec<String> = found.into_iter().map(|row| row.quick_check).filter(|text| text != "ok").collect();
+            let trouble: Vec<String> =
+                found.into_iter().map(|row| row.quick_check).filter(|text| text != "ok").collect();
             Ok((!trouble.is_empty()).then(|| trouble.join("; ")))
         }
         #[cfg(feature = "postgres")]

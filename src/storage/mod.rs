@@ -34,8 +34,8 @@ use tokio::sync::Notify;
 
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
-pub use self::tx::Tx;
 use self::threads::{Connect, Readers, WriterSettings, Writers};
+pub use self::tx::Tx;
 use crate::error::Error;
 
 /// Where the data lies and how many connections may be open.
@@ -75,7 +75,9 @@ impl Backend {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(":memory:") {
-                return Err(Error::internal("database.url: sqlite: needs the path of a file, as in sqlite:data/afterword.db"));
+                return Err(Error::internal(
+                    "database.url: sqlite: needs the path of a file, as in sqlite:data/afterword.db",
+                ));
             }
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
@@ -196,7 +198,7 @@ impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::Error as Diesel;
         match &error {
-            Diesel::DatabaseError(kind, info) if is_passing(kind, info.message()) => {
+            Diesel::DatabaseError(kind, info) if is_passing(*kind, info.message()) => {
                 tracing::warn!(cause = info.message(), "the database cannot work now");
                 Self::Busy
             }
@@ -211,7 +213,7 @@ impl From<diesel::result::Error> for Error {
 }
 
 /// Whether the same statement may succeed a moment later.
-fn is_passing(kind: &DatabaseErrorKind, message: &str) -> bool {
+fn is_passing(kind: DatabaseErrorKind, message: &str) -> bool {
     const PASSING: &[&str] = &[
         "database is locked",
         "database is busy",

@@ -204,12 +204,7 @@ pub fn failed(conn: &mut Conn, limit: i64) -> Result<Vec<OutboxRow>, Error> {
 }
 
 /// When mails of `kind` to an account were queued, newest first, from `since` on: for the hourly ceiling.
-pub fn queued_for(
-    conn: &mut Conn,
-    account: AccountId,
-    kind: Kind,
-    since: Timestamp,
-) -> Result<Vec<Timestamp>, Error> {
+pub fn queued_for(conn: &mut Conn, account: AccountId, kind: Kind, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
     Ok(on!(conn, |c| outbox::table
         .filter(outbox::account_id.eq(account))
         .filter(outbox::kind.eq(kind))

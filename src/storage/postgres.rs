@@ -63,10 +63,8 @@ pub(super) fn open(url: &str) -> Result<Conn, Error> {
     let opened = with_runtime(|runtime| {
         runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(&config, verified)).await })
     });
-    let mut conn: PgConn = opened
-        .map_err(|_| away("no answer within five seconds"))?
-        .map_err(|cause| away(&cause.to_string()))?
-        .into();
+    let mut conn: PgConn =
+        opened.map_err(|_| away("no answer within five seconds"))?.map_err(|cause| away(&cause.to_string()))?.into();
     conn.batch_execute(SESSION)?;
     Ok(Conn::Postgres(conn))
 }
@@ -125,10 +123,7 @@ fn verifying_tls() -> Result<ClientConfig, rustls::Error> {
 
 /// Encrypts without knowing to whom, as libpq does for `prefer` and `require`.
 fn trusting_tls() -> ClientConfig {
-    ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth()
+    ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate)).with_no_client_auth()
 }
 
 #[derive(Debug)]

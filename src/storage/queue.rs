@@ -4,10 +4,10 @@
 
 use diesel::prelude::*;
 
+use super::comments::Comment;
 use super::conn::{Conn, on};
 use super::schema::comments;
 use super::words::{self, Matches};
-use super::comments::Comment;
 use crate::domain::comment::Status;
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
 use crate::domain::search;
@@ -52,7 +52,8 @@ pub fn page(conn: &mut Conn, filter: &QueueFilter) -> Result<Vec<Comment>, Error
         return Ok(Vec::new());
     }
     let mut rows = Vec::new();
-    let narrowing = words.map(|words| Ok::<_, Error>(Question { tail: words::find_in_tail(conn, &words)?, words })).transpose()?;
+    let narrowing =
+        words.map(|words| Ok::<_, Error>(Question { tail: words::find_in_tail(conn, &words)?, words })).transpose()?;
     for strand in strands(filter) {
         rows.extend(read(conn, strand, filter, narrowing.as_ref())?);
     }
@@ -91,7 +92,12 @@ fn strands(filter: &QueueFilter) -> Vec<Strand> {
     strands
 }
 
-fn read(conn: &mut Conn, strand: Strand, filter: &QueueFilter, question: Option<&Question>) -> Result<Vec<Comment>, Error> {
+fn read(
+    conn: &mut Conn,
+    strand: Strand,
+    filter: &QueueFilter,
+    question: Option<&Question>,
+) -> Result<Vec<Comment>, Error> {
     macro_rules! narrowed {
         ($matches:expr) => {{
             let mut query = comments::table.select(Comment::as_select()).limit(filter.limit).into_boxed();

@@ -12,7 +12,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Text, Nullable, SmallInt, BigInt};
     use super::super::types::Uid;
     sites (id) {
         id -> Uid,
@@ -30,7 +30,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::BigInt;
     use super::super::types::Uid;
     site_counts (site_id) {
         site_id -> Uid,
@@ -42,7 +42,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Text, Nullable, Bool, BigInt};
     use super::super::types::Uid;
     articles (id) {
         id -> Uid,
@@ -58,7 +58,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::BigInt;
     use super::super::types::Uid;
     authors (id) {
         id -> Uid,
@@ -71,7 +71,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Nullable, SmallInt, Binary, Bool, Text, Double, Integer, BigInt};
     use super::super::types::Uid;
     comments (id) {
         id -> Uid,
@@ -114,7 +114,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{BigInt, Nullable, SmallInt, Text};
     use super::super::types::Uid;
     events (id) {
         id -> Uid,
@@ -131,7 +131,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{SmallInt, Nullable, BigInt, Integer, Text};
     use super::super::types::Uid;
     outbox (id) {
         id -> Uid,
@@ -151,7 +151,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, SmallInt, Text, BigInt};
     use super::super::types::Uid;
     idempotency_keys (site_id, key_hash) {
         site_id -> Uid,
@@ -166,7 +166,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, Text, SmallInt, Nullable, Bool, BigInt};
     use super::super::types::Uid;
     accounts (id) {
         id -> Uid,
@@ -191,7 +191,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, Nullable, Text, BigInt};
     use super::super::types::Uid;
     sessions (id) {
         id -> Uid,
@@ -205,7 +205,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Text, Binary, BigInt, Nullable};
     use super::super::types::Uid;
     tokens (id) {
         id -> Uid,
@@ -228,5 +228,15 @@ joinable!(account_sites -> accounts (account_id));
 joinable!(account_sites -> sites (site_id));
 joinable!(site_counts -> sites (site_id));
 allow_tables_to_appear_in_same_query!(
-    comments, articles, sites, site_counts, authors, events, outbox, accounts, account_sites, sessions, tokens
+    comments,
+    articles,
+    sites,
+    site_counts,
+    authors,
+    events,
+    outbox,
+    accounts,
+    account_sites,
+    sessions,
+    tokens
 );

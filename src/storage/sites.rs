@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use super::conn::{Conn, on};
+use super::meta;
 use super::schema::{site_counts, sites};
 use super::tx::Tx;
-use super::meta;
 use crate::domain::ids::SiteId;
 use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use crate::domain::time::Timestamp;
@@ -66,8 +66,7 @@ impl SiteRow {
 /// Adds a site. An [`Error::Conflict`] when the key is taken.
 pub fn insert(tx: &mut Tx<'_>, site: &Site, now: Timestamp) -> Result<(), Error> {
     let row = SiteRow::of(site, now)?;
-    let added =
-        on!(tx.conn(), |c| diesel::insert_into(sites::table).values(&row).on_conflict_do_nothing().execute(c))?;
+    let added = on!(tx.conn(), |c| diesel::insert_into(sites::table).values(&row).on_conflict_do_nothing().execute(c))?;
     if added == 0 {
         return Err(Error::conflict("There is a site with this key already."));
     }

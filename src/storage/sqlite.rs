@@ -48,8 +48,8 @@ pub(super) fn open_reader(path: &Path) -> Result<Conn, Error> {
 fn set_up(conn: &mut SqliteConnection, last: &str) -> Result<(), Error> {
     let mut tries = 500;
     loop {
-        let pragmas = PRAGMAS.iter().copied().chain([last]);
-        match pragmas.map(|pragma| conn.batch_execute(pragma)).collect::<QueryResult<()>>().map_err(Error::from) {
+        let mut pragmas = PRAGMAS.iter().copied().chain([last]);
+        match pragmas.try_for_each(|pragma| conn.batch_execute(pragma)).map_err(Error::from) {
             Err(Error::Busy) if tries > 0 => std::thread::park_timeout(Duration::from_millis(10)),
             done => return done,
         }
@@ -93,9 +93,4 @@ fn refuse_unsafe_version(conn: &mut SqliteConnection) -> Result<(), Error> {
         return Err(Error::internal(format!("SQLite {version} can corrupt a WAL database; at least 3.51.3 is needed")));
     }
     Ok(())
-}
-
-/// Moves the WAL into the database file and shortens it; returns whether a reader was in the way.
-pub(super) fn checkpoint(conn: &mut SqliteConnection) -> Result<(), Error> {
-    Ok(conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?)
 }

@@ -9,10 +9,10 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
 use super::conn::Conn;
+use super::meta;
 use super::schema::comments;
 use super::tx::Tx;
 use super::types::Uid;
-use super::meta;
 use crate::domain::ids::CommentId;
 use crate::domain::search;
 use crate::error::Error;
@@ -39,7 +39,8 @@ pub(super) fn add_new(conn: &mut Conn, new: &[Words]) -> Result<(), Error> {
         Conn::Sqlite(_) => Ok(()),
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) if !new.is_empty() => {
-            let (ids, words): (Vec<CommentId>, Vec<String>) = new.iter().map(|new| (new.id, new.words.join(" "))).unzip();
+            let (ids, words): (Vec<CommentId>, Vec<String>) =
+                new.iter().map(|new| (new.id, new.words.join(" "))).unzip();
             diesel::sql_query(
                 "INSERT INTO comment_words (comment_id, words) \
                  SELECT id, array_to_tsvector(string_to_array(words, ' ')) FROM unnest($1, $2) AS new (id, words)",
@@ -158,7 +159,8 @@ pub(super) struct Matches {
 impl Matches {
     /// The condition for SQLite: each word quoted, so that nothing in it is an operator.
     pub fn fts5(words: &[String]) -> Self {
-        let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"{}", word.replace('"', ""), star(word))).collect();
+        let quoted: Vec<String> =
+            words.iter().map(|word| format!("\"{}\"{}", word.replace('"', ""), star(word))).collect();
         Self { question: quoted.join(" ") }
     }
 

@@ -45,7 +45,8 @@ async fn naughty_strings_come_back_unchanged_or_are_refused(backend: Backend) {
                 _ => {}
             }
             if field == "article" {
-                let listed = app.client.get(format!("{}{SUBMIT}", app.url)).query(&[("article", text)]).send().await.unwrap();
+                let listed =
+                    app.client.get(format!("{}{SUBMIT}", app.url)).query(&[("article", text)]).send().await.unwrap();
                 assert_eq!(listed.status(), 200);
                 assert_eq!(listed.json::<Value>().await.unwrap()["article"]["key"], json!(text));
             }
@@ -93,7 +94,9 @@ async fn email_addresses_as_their_collectors_judge_them() {
     let entries: Vec<Value> = serde_json::from_str(&isemail).unwrap();
     for (n, entry) in entries.iter().enumerate() {
         let raw = entry["address"].as_str().unwrap();
-        let shown = |c: char| if ('\u{2400}'..='\u{241F}').contains(&c) { char::from_u32(u32::from(c) - 0x2400).unwrap() } else { c };
+        let shown = |c: char| {
+            if ('\u{2400}'..='\u{241F}').contains(&c) { char::from_u32(u32::from(c) - 0x2400).unwrap() } else { c }
+        };
         let address: String = raw.chars().map(shown).collect();
         let (category, diagnosis) = (entry["category"].as_str().unwrap(), entry["diagnosis"].as_str().unwrap());
         let answer = submit(&address, n).await;
@@ -102,7 +105,10 @@ async fn email_addresses_as_their_collectors_judge_them() {
             let trimmed = address.trim_matches(' ') != address;
             assert!(answer.status == 422 || trimmed, "{address:?} ({diagnosis}) was taken");
         }
-        if diagnosis == "ISEMAIL_VALID" && !address.contains(['"', '[', '(']) && address.split('@').nth(1).unwrap().contains('.') {
+        if diagnosis == "ISEMAIL_VALID"
+            && !address.contains(['"', '[', '('])
+            && address.split('@').nth(1).unwrap().contains('.')
+        {
             assert_eq!(answer.status, 202, "{address:?} was refused");
         }
         assert!(matches!(answer.status.as_u16(), 202 | 422), "{address:?}: {}", answer.status);
@@ -117,7 +123,11 @@ async fn email_addresses_as_their_collectors_judge_them() {
         if group.starts_with("test_email_valid") && !quoted_or_literal {
             assert_eq!(answer.status, 202, "{address:?} ({group}) was refused");
         }
-        if group.contains("invalid") && !group.contains("reserved") && !group.contains("smtputf8") && !group.contains("character") {
+        if group.contains("invalid")
+            && !group.contains("reserved")
+            && !group.contains("smtputf8")
+            && !group.contains("character")
+        {
             assert_eq!(answer.status, 422, "{address:?} ({group}) was taken");
         }
     }
@@ -145,7 +155,12 @@ fn check_html(html: &str, from: &str) {
                             && attributes == format!("href=\"{href}\" rel=\"nofollow ugc noopener noreferrer\"")
                     })
             }
-            "ol" => attributes.is_empty() || attributes.strip_prefix("start=\"").is_some_and(|n| n.trim_end_matches('"').parse::<u64>().is_ok()),
+            "ol" => {
+                attributes.is_empty()
+                    || attributes
+                        .strip_prefix("start=\"")
+                        .is_some_and(|n| n.trim_end_matches('"').parse::<u64>().is_ok())
+            }
             "code" => attributes.is_empty() || attributes.starts_with("class=\"language-"),
             "p" | "br" | "em" | "strong" | "del" | "pre" | "blockquote" | "ul" | "li" | "hr" => attributes.is_empty(),
             _ => false,

@@ -29,10 +29,14 @@ async fn row(app: &TestApp, table: &mut String, what: &str, request: RequestBuil
     for hidden in ["type", "status", "request_id"] {
         problem.as_object_mut().unwrap().remove(hidden);
     }
-    table.push_str(&format!("{what}\n  {status}{}\n  {}\n", headers.concat(), serde_json::to_string(&sorted(&problem)).unwrap()));
+    table.push_str(&format!(
+        "{what}\n  {status}{}\n  {}\n",
+        headers.concat(),
+        serde_json::to_string(&sorted(&problem)).unwrap()
+    ));
 }
 
-/// Keys in one order, so that the snapshot does not depend on a feature of serde_json.
+/// Keys in one order, so that the snapshot does not depend on a feature of `serde_json`.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -58,12 +62,24 @@ async fn the_table_of_errors(backend: Backend) {
     row(&app, t, "bad cursor", app.request(Method::GET, "/api/v1/sites/default/comments?article=x&cursor=*")).await;
     row(&app, t, "no credentials", app.request(Method::GET, "/api/v1/moderation/comments")).await;
     row(&app, t, "bad credentials", app.request(Method::GET, "/api/v1/moderation/comments").bearer_auth("x")).await;
-    row(&app, t, "not a bearer token", app.request(Method::GET, "/api/v1/moderation/comments").basic_auth("x", Some("y"))).await;
+    row(
+        &app,
+        t,
+        "not a bearer token",
+        app.request(Method::GET, "/api/v1/moderation/comments").basic_auth("x", Some("y")),
+    )
+    .await;
     row(&app, t, "foreign origin", submit().json(&comment("x")).header("origin", "https://evil.example")).await;
     row(&app, t, "unknown site", app.request(Method::GET, "/api/v1/sites/nowhere/form")).await;
     row(&app, t, "unknown address", app.request(Method::GET, "/api/v2")).await;
     row(&app, t, "wrong method", app.request(Method::PUT, "/api/v1/sites/default/comments")).await;
-    row(&app, t, "long address", app.request(Method::GET, &format!("/api/v1/sites/default/comments?article={}", "x".repeat(9000)))).await;
+    row(
+        &app,
+        t,
+        "long address",
+        app.request(Method::GET, &format!("/api/v1/sites/default/comments?article={}", "x".repeat(9000))),
+    )
+    .await;
     row(&app, t, "large body", json(&format!("{{\"body\":\"{}\"}}", "x".repeat(300 * 1024)))).await;
     row(&app, t, "no type", submit().body("{}")).await;
     row(&app, t, "wrong type", submit().header("content-type", "text/plain").body("{}")).await;
@@ -72,12 +88,20 @@ async fn the_table_of_errors(backend: Backend) {
     let first = app.submit(&comment("one")).await.expect(202);
     row(&app, t, "a double", submit().json(&comment("one"))).await;
     let id = first["comment"]["id"].as_str().unwrap().to_owned();
-    let own = app.request(Method::PATCH, &format!("/api/v1/comments/{id}")).bearer_auth(first["author_token"].as_str().unwrap());
-    app.clock.advance(Duration::from_secs(900));
+    let own = app
+        .request(Method::PATCH, &format!("/api/v1/comments/{id}"))
+        .bearer_auth(first["author_token"].as_str().unwrap());
+    app.clock.advance(Duration::from_mins(15));
     row(&app, t, "too late", own.json(&json!({"body": "x"}))).await;
     let moderator = app.default_moderator().await;
     row(&app, t, "nothing to undo", moderator.request(Method::POST, &format!("/comments/{id}/undo"))).await;
-    row(&app, t, "another version", moderator.request(Method::POST, &format!("/comments/{id}/approve")).header("if-match", "\"7\"")).await;
+    row(
+        &app,
+        t,
+        "another version",
+        moderator.request(Method::POST, &format!("/comments/{id}/approve")).header("if-match", "\"7\""),
+    )
+    .await;
     let keyed = |text: &str| submit().json(&comment(text)).header("idempotency-key", "k");
     app.send(keyed("two")).await.expect(202);
     row(&app, t, "a key again", keyed("three")).await;
@@ -89,7 +113,8 @@ async fn the_table_of_errors(backend: Backend) {
         insta::assert_snapshot!("the_table_of_errors", table);
     }
     for code in table.split("\"code\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        let documented = error_text(code).is_some() || include_str!("../../../docs/errors.md").contains(&format!("`{code}`"));
+        let documented =
+            error_text(code).is_some() || include_str!("../../../docs/errors.md").contains(&format!("`{code}`"));
         assert!(documented, "docs/errors.md does not know {code}");
     }
 }
@@ -105,14 +130,23 @@ async fn faults_are_looked_for_in_order(backend: Backend) {
         (404, |request, _| request.header("content-type", "application/json").body("{}")),
     ];
     for (status, fault) in steps {
-        let request = app.request(Method::POST, "/api/v1/sites/nowhere/comments").bearer_auth("x").header("origin", "https://evil.example");
+        let request = app
+            .request(Method::POST, "/api/v1/sites/nowhere/comments")
+            .bearer_auth("x")
+            .header("origin", "https://evil.example");
         assert_eq!(app.send(fault(request, &large)).await.status.as_u16(), status);
     }
-    let here = || app.request(Method::POST, "/api/v1/sites/default/comments").header("origin", "https://evil.example").json(&json!({}));
+    let here = || {
+        app.request(Method::POST, "/api/v1/sites/default/comments")
+            .header("origin", "https://evil.example")
+            .json(&json!({}))
+    };
     assert_eq!(app.send(here().bearer_auth("x")).await.status, 401);
     assert_eq!(app.send(here()).await.status, 403);
     let id = "0190a000-0000-7000-8000-000000000001";
-    let moderation = app.request(Method::POST, &format!("/api/v1/moderation/comments/{id}/approve")).header("content-type", "application/json");
+    let moderation = app
+        .request(Method::POST, &format!("/api/v1/moderation/comments/{id}/approve"))
+        .header("content-type", "application/json");
     assert_eq!(app.send(moderation.body("{")).await.status, 400, "before 401");
     assert_eq!(app.send(app.request(Method::PATCH, &format!("/api/v1/comments/{id}")).body("x")).await.status, 415);
 }
@@ -143,7 +177,13 @@ async fn the_document_knows_every_route() {
     for block in source.split("at(\"").skip(1) {
         let path = block.split('"').next().unwrap();
         let block = block.split("at(\"").next().unwrap();
-        for (mark, method) in [("get()", "get"), ("web::post()", "post"), ("web::patch()", "patch"), ("web::delete()", "delete"), ("web::put()", "put")] {
+        for (mark, method) in [
+            ("get()", "get"),
+            ("web::post()", "post"),
+            ("web::patch()", "patch"),
+            ("web::delete()", "delete"),
+            ("web::put()", "put"),
+        ] {
             if block.contains(&format!(".route({mark}")) {
                 routes.push((path.to_owned(), method));
             }

@@ -25,7 +25,8 @@ fn post(app: &TestApp, fields: &[(&str, &str)]) -> RequestBuilder {
     app.request(Method::POST, "/api/v1/sites/default/comments").form(fields)
 }
 
-const FIELDS: [(&str, &str); 4] = [("article", "/a"), ("name", "Ada"), ("email", "ada@example.org"), ("body", "Two\r\nlines")];
+const FIELDS: [(&str, &str); 4] =
+    [("article", "/a"), ("name", "Ada"), ("email", "ada@example.org"), ("body", "Two\r\nlines")];
 
 fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     FIELDS.iter().filter(|(key, _)| !more.iter().any(|(other, _)| other == key)).chain(more).copied().collect()
@@ -33,7 +34,12 @@ fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 
 async fn a_form_leads_back_to_the_page(backend: Backend) {
     let app = app_with_blog(backend).await;
-    let fields = with(&[("return_to", "https://blog.example/a?x=1#comments"), ("submit", "Send"), ("parent_id", ""), ("website", "")]);
+    let fields = with(&[
+        ("return_to", "https://blog.example/a?x=1#comments"),
+        ("submit", "Send"),
+        ("parent_id", ""),
+        ("website", ""),
+    ]);
     let done = app.send(post(&app, &fields).header("origin", "null")).await;
     assert_eq!((done.status.as_u16(), done.header("location")), (303, "https://blog.example/a?x=1#afterword-pending"));
     let moderator = app.default_moderator().await;
@@ -52,16 +58,32 @@ async fn a_form_leads_back_to_the_page(backend: Backend) {
 async fn faults_are_a_page_that_keeps_the_text(backend: Backend) {
     let app = app_with_blog(backend).await;
     let fields = [
-        ("article", "/a\""), ("name", "<b>\"Ada\"</b>"), ("email", "nobody"), ("body", "</textarea><script>alert(1)</script>"),
-        ("return_to", "https://blog.example/a"), ("website", "javascript:alert(1)"),
+        ("article", "/a\""),
+        ("name", "<b>\"Ada\"</b>"),
+        ("email", "nobody"),
+        ("body", "</textarea><script>alert(1)</script>"),
+        ("return_to", "https://blog.example/a"),
+        ("website", "javascript:alert(1)"),
     ];
     let page = app.send(post(&app, &fields)).await;
-    assert_eq!((page.status.as_u16(), page.header("content-type"), page.header("cache-control")), (422, "text/html; charset=utf-8", "no-store"));
+    assert_eq!(
+        (page.status.as_u16(), page.header("content-type"), page.header("cache-control")),
+        (422, "text/html; charset=utf-8", "no-store")
+    );
     let csp = page.header("content-security-policy");
     assert!(csp.contains("default-src 'none'") && !csp.contains("unsafe"), "{csp}");
     let html = page.text();
-    assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains("name=\"email\" value=\"nobody\"><"), "{html}");
-    for kept in ["&lt;b&gt;&quot;Ada&quot;", "nobody", "&lt;&#x2f;textarea&gt;&lt;script&gt;alert(1)", "It must be an address like name@example.org", "return_to"] {
+    assert!(
+        !html.contains("<script") && !html.contains("<b>") && !html.contains("name=\"email\" value=\"nobody\"><"),
+        "{html}"
+    );
+    for kept in [
+        "&lt;b&gt;&quot;Ada&quot;",
+        "nobody",
+        "&lt;&#x2f;textarea&gt;&lt;script&gt;alert(1)",
+        "It must be an address like name@example.org",
+        "return_to",
+    ] {
         assert!(html.contains(kept), "{kept}: {html}");
     }
     assert!(html.contains("id=\"email-fault\"") && html.contains("aria-describedby=\"email-fault\""));
@@ -71,7 +93,9 @@ async fn faults_are_a_page_that_keeps_the_text(backend: Backend) {
     assert_eq!(app.send(post(&app, &FIELDS)).await.status, 202);
     assert_eq!(app.send(post(&app, &FIELDS)).await.status, 409, "a double is a page too");
     assert_eq!(app.send(post(&app, &with(&[("article", "/a"), ("article", "/b")]))).await.status, 422);
-    let broken = app.request(Method::POST, "/api/v1/sites/default/comments").header("content-type", "application/x-www-form-urlencoded");
+    let broken = app
+        .request(Method::POST, "/api/v1/sites/default/comments")
+        .header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(app.send(broken.body("name=%ff")).await.problem(400), "malformed_request");
 }
 
@@ -92,6 +116,9 @@ async fn limits_are_a_page_too(backend: Backend) {
         assert_eq!(app.send(post(&app, &with(&[("body", &n.to_string())]))).await.status, 202);
     }
     let limited = app.send(post(&app, &FIELDS)).await;
-    assert_eq!((limited.status.as_u16(), limited.header("retry-after"), limited.header("content-type")), (429, "15", "text/html; charset=utf-8"));
+    assert_eq!(
+        (limited.status.as_u16(), limited.header("retry-after"), limited.header("content-type")),
+        (429, "15", "text/html; charset=utf-8")
+    );
     assert!(limited.text().contains("wait 15 seconds") && limited.text().contains("Two"));
 }

@@ -20,7 +20,9 @@ const ADDRESS: &str = "203.0.113.77";
 /// Every form in which a canary could sing.
 fn songs() -> Vec<Vec<u8>> {
     let mut songs = Vec::new();
-    for text in [EMAIL.to_owned(), EMAIL.to_lowercase(), EMAIL.split('@').next().unwrap().to_owned(), ADDRESS.to_owned()] {
+    for text in
+        [EMAIL.to_owned(), EMAIL.to_lowercase(), EMAIL.split('@').next().unwrap().to_owned(), ADDRESS.to_owned()]
+    {
         let bytes = text.as_bytes();
         songs.push(bytes.to_vec());
         songs.push(text.replace('@', "%40").replace('+', "%2B").into_bytes());
@@ -44,7 +46,11 @@ fn command(program: &str, bytes: &[u8]) -> Vec<u8> {
     child.stdin.take().unwrap().write_all(bytes).unwrap();
     let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     let digits = output.split_whitespace().next().unwrap().to_owned();
-    digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn md5(bytes: &[u8]) -> Vec<u8> {
@@ -96,22 +102,43 @@ async fn canaries_stay_inside(backend: Backend) {
     let post = |body: &Value| app.request(Method::POST, "/api/v1/sites/default/comments").json(body);
     let first = send(post(&body)).await;
     listen_to("the answer", &first, &songs);
-    let (id, token) = (first.json()["comment"]["id"].as_str().unwrap().to_owned(), first.json()["author_token"].as_str().unwrap().to_owned());
+    let (id, token) = (
+        first.json()["comment"]["id"].as_str().unwrap().to_owned(),
+        first.json()["author_token"].as_str().unwrap().to_owned(),
+    );
     listen_to("a double", &send(post(&body)).await, &songs);
-    for bad in [json!({"email": EMAIL}), json!({"name": EMAIL, "email": [EMAIL]}), json!({"article": "/a", "name": "x", "email": format!("{EMAIL} x"), "body": "b", EMAIL: 1})] {
+    for bad in [
+        json!({"email": EMAIL}),
+        json!({"name": EMAIL, "email": [EMAIL]}),
+        json!({"article": "/a", "name": "x", "email": format!("{EMAIL} x"), "body": "b", EMAIL: 1}),
+    ] {
         listen_to("faults", &send(post(&bad)).await, &songs);
     }
-    listen_to("not JSON", &send(app.request(Method::POST, "/api/v1/sites/default/comments").header("content-type", "application/json").body(format!("{{\"email\": {EMAIL}"))).await, &songs);
+    listen_to(
+        "not JSON",
+        &send(
+            app.request(Method::POST, "/api/v1/sites/default/comments")
+                .header("content-type", "application/json")
+                .body(format!("{{\"email\": {EMAIL}")),
+        )
+        .await,
+        &songs,
+    );
     let moderator = app.default_moderator().await;
     let seen = moderator.get(&format!("/comments/{id}")).await.expect(200);
-    assert_eq!((seen["email"].as_str(), seen["address"].as_str()), (Some(EMAIL), Some(ADDRESS)), "moderators do see them");
+    assert_eq!(
+        (seen["email"].as_str(), seen["address"].as_str()),
+        (Some(EMAIL), Some(ADDRESS)),
+        "moderators do see them"
+    );
     moderator.decide(&id, "approve").await.expect(200);
     listen_to("events", &moderator.get("/events").await, &songs);
     listen_to("summary", &moderator.get("/summary").await, &songs);
     assert!(moderator.queue("?q=canary").await.is_empty(), "addresses are not searched");
     for path in ["comments?article=/a", "recent", "counts?article=/a", "form"] {
         for encoding in ["identity", "gzip", "br"] {
-            let request = app.request(Method::GET, &format!("/api/v1/sites/default/{path}")).header("accept-encoding", encoding);
+            let request =
+                app.request(Method::GET, &format!("/api/v1/sites/default/{path}")).header("accept-encoding", encoding);
             listen_to(path, &send(request).await, &songs);
         }
     }
@@ -124,7 +151,7 @@ async fn canaries_stay_inside(backend: Backend) {
     look_into_the_file(&app, &songs).await;
 }
 
-/// All bytes of the database files (SQLite), or of every row (PostgreSQL).
+/// All bytes of the database files (`SQLite`), or of every row (`PostgreSQL`).
 async fn look_into_the_file(app: &TestApp, songs: &[Vec<u8>]) {
     let rows = app
         .service
@@ -138,15 +165,14 @@ async fn look_into_the_file(app: &TestApp, songs: &[Vec<u8>]) {
         })
         .await
         .unwrap();
-    match rows {
-        Some(rows) => listen("the rows", rows.as_bytes(), songs),
-        None => {
-            let file = app.database_file();
-            for suffix in ["", "-wal"] {
-                let path = format!("{file}{suffix}");
-                if Path::new(&path).exists() {
-                    listen(&path, &std::fs::read(&path).unwrap(), songs);
-                }
+    if let Some(rows) = rows {
+        listen("the rows", rows.as_bytes(), songs);
+    } else {
+        let file = app.database_file();
+        for suffix in ["", "-wal"] {
+            let path = format!("{file}{suffix}");
+            if Path::new(&path).exists() {
+                listen(&path, &std::fs::read(&path).unwrap(), songs);
             }
         }
     }
@@ -160,7 +186,9 @@ fn dump(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg:
         row: String,
     }
     let mut text = String::new();
-    for table in ["comments", "events", "outbox", "idempotency_keys", "authors", "articles", "comment_words", "accounts"] {
+    for table in
+        ["comments", "events", "outbox", "idempotency_keys", "authors", "articles", "comment_words", "accounts"]
+    {
         let sql = format!("SELECT CAST({table} AS TEXT) AS row FROM {table}");
         let rows: Vec<Row> = diesel::sql_query(sql).load(conn).unwrap();
         text.extend(rows.into_iter().map(|row| row.row));

@@ -17,7 +17,8 @@ on_both_databases!(
 
 async fn orders_pages_and_permalinks(backend: Backend) {
     let app = TestApp::new(backend).await;
-    let (one, two, three) = (app.published("1", None).await, app.published("2", None).await, app.published("3", None).await);
+    let (one, two, three) =
+        (app.published("1", None).await, app.published("2", None).await, app.published("3", None).await);
     let (one_a, one_b) = (app.published("1a", Some(&one)).await, app.published("1b", Some(&one)).await);
     let one_a_x = app.published("1ax", Some(&one_a)).await;
     let oldest = [&one, &one_a, &one_a_x, &one_b, &two, &three].map(Clone::clone);
@@ -30,7 +31,8 @@ async fn orders_pages_and_permalinks(backend: Backend) {
         let (mut paged, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = app.list(&format!("&sort={sort}&limit=2&cursor={cursor}")).await;
-            let ids: Vec<String> = page["comments"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+            let ids: Vec<String> =
+                page["comments"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
             for id in &ids {
                 assert_eq!(app.listed(&format!("&sort={sort}&limit=2&around={id}")).await, ids);
             }
@@ -46,7 +48,10 @@ async fn orders_pages_and_permalinks(backend: Backend) {
     let path = "/api/v1/sites/default/comments?article=/a";
     assert_eq!(app.get(&format!("{path}&around={held}")).await.problem(404), "not_found");
     assert_eq!(app.get(&format!("{path}&around=x")).await.problem(404), "not_found");
-    assert_eq!(app.get(&format!("{path}&sort=best&limit=201")).await.faults(), ["sort unknown_value", "limit out_of_range"]);
+    assert_eq!(
+        app.get(&format!("{path}&sort=best&limit=201")).await.faults(),
+        ["sort unknown_value", "limit out_of_range"]
+    );
     assert_eq!(app.get(&format!("{path}&article=/b")).await.faults(), ["article given_twice"]);
     assert_eq!(app.get("/api/v1/sites/default/comments").await.faults(), ["article required"]);
     for bad in ["x", "AAAA", "!!!!"] {
@@ -57,7 +62,10 @@ async fn orders_pages_and_permalinks(backend: Backend) {
     app.get(&format!("{path}&utm_source=x")).await.expect(200);
     assert_eq!(app.get("/api/v1/sites/default/comments?article=%ff").await.problem(400), "malformed_request");
     let empty = app.get("/api/v1/sites/default/comments?article=/nobody").await.expect(200);
-    assert_eq!(empty, json!({"article": {"key": "/nobody", "title": null, "url": null, "comment_count": 0, "closed": false}, "comments": [], "next_cursor": null}));
+    assert_eq!(
+        empty,
+        json!({"article": {"key": "/nobody", "title": null, "url": null, "comment_count": 0, "closed": false}, "comments": [], "next_cursor": null})
+    );
 }
 
 async fn counts_and_the_newest(backend: Backend) {
@@ -70,14 +78,23 @@ async fn counts_and_the_newest(backend: Backend) {
     elsewhere["article"] = json!(key);
     let third = app.submit(&elsewhere).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
     app.default_moderator().await.decide(&third, "approve").await.expect(200);
-    let counts = app.get("/api/v1/sites/default/counts?article=/a&article=/nobody&article=%C3%BC%20%26%20x%3D1%23%3F/").await.expect(200);
+    let counts = app
+        .get("/api/v1/sites/default/counts?article=/a&article=/nobody&article=%C3%BC%20%26%20x%3D1%23%3F/")
+        .await
+        .expect(200);
     assert_eq!(counts, json!({"counts": {"/a": 2, "/nobody": 0, key: 1}}));
     let posted = app.post("/api/v1/sites/default/counts", &json!({"articles": ["/a", key]})).await.expect(200);
     assert_eq!(posted, json!({"counts": {"/a": 2, key: 1}}));
     assert_eq!(app.get("/api/v1/sites/default/counts").await.faults(), ["article required"]);
     let many: Vec<String> = (0..101).map(|n| n.to_string()).collect();
-    assert_eq!(app.post("/api/v1/sites/default/counts", &json!({"articles": many})).await.faults(), ["articles too_many"]);
-    assert_eq!(app.post("/api/v1/sites/default/counts", &json!({"articles": "x", "y": 1})).await.faults(), ["articles wrong_type", "y unknown_field"]);
+    assert_eq!(
+        app.post("/api/v1/sites/default/counts", &json!({"articles": many})).await.faults(),
+        ["articles too_many"]
+    );
+    assert_eq!(
+        app.post("/api/v1/sites/default/counts", &json!({"articles": "x", "y": 1})).await.faults(),
+        ["articles wrong_type", "y unknown_field"]
+    );
     let recent = app.get("/api/v1/sites/default/recent?limit=2").await.expect(200);
     let ids: Vec<_> = recent["comments"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
     assert_eq!(ids, [json!(third), json!(second)]);
@@ -104,7 +121,8 @@ async fn caches_are_told_what_changed(backend: Backend) {
         assert_eq!(packed.header("content-encoding"), encoding);
         assert!(packed.body.len() < plain.body.len() / 2);
         tags.push(packed.header("etag").to_owned());
-        let known = app.send(with("accept-encoding", encoding.to_owned()).header("if-none-match", packed.header("etag"))).await;
+        let known =
+            app.send(with("accept-encoding", encoding.to_owned()).header("if-none-match", packed.header("etag"))).await;
         assert_eq!(known.status, 304);
     }
     tags.sort();
@@ -128,7 +146,9 @@ async fn other_origins_may_read_and_not_write(backend: Backend) {
         assert_eq!(answer.header("access-control-allow-credentials"), "");
     }
     let preflight = |path: &str, origin: &str, method: &str| {
-        app.request(Method::OPTIONS, path).header("origin", origin.to_owned()).header("access-control-request-method", method.to_owned())
+        app.request(Method::OPTIONS, path)
+            .header("origin", origin.to_owned())
+            .header("access-control-request-method", method.to_owned())
     };
     let post = "/api/v1/sites/default/comments";
     let refused = app.send(preflight(post, "https://anybody.example", "POST")).await;
@@ -136,13 +156,19 @@ async fn other_origins_may_read_and_not_write(backend: Backend) {
     let allowed = app.send(preflight(post, &app.url, "POST")).await;
     assert_eq!((allowed.status.as_u16(), allowed.header("access-control-allow-origin")), (204, app.url.as_str()));
     assert_eq!(allowed.header("access-control-max-age"), "7200");
-    assert_eq!(allowed.header("access-control-allow-headers"), "Content-Type, Authorization, Idempotency-Key, If-Match");
+    assert_eq!(
+        allowed.header("access-control-allow-headers"),
+        "Content-Type, Authorization, Idempotency-Key, If-Match"
+    );
     let reads = app.send(preflight(post, "https://anybody.example", "GET")).await;
     assert_eq!(reads.header("access-control-allow-origin"), "*");
     let moderates = app.send(preflight("/api/v1/moderation/comments", "https://anybody.example", "GET")).await;
     assert_eq!(moderates.header("access-control-allow-origin"), "");
     let moderator = app.default_moderator().await;
-    let foreign = moderator.request(Method::POST, "/decisions").header("origin", "https://anybody.example").json(&json!({"decision": "hold", "ids": ["x"]}));
+    let foreign = moderator
+        .request(Method::POST, "/decisions")
+        .header("origin", "https://anybody.example")
+        .json(&json!({"decision": "hold", "ids": ["x"]}));
     assert_eq!(app.send(foreign).await.problem(403), "forbidden");
 }
 
@@ -153,7 +179,10 @@ async fn the_form_and_a_preview(backend: Backend) {
     assert_eq!(form["fields"][1], json!({"name": "name", "required": true, "max_length": 100}));
     assert!(form["texts"]["privacy"].as_str().unwrap().contains("will not be published"));
     let preview = async |body: Value| app.post("/api/v1/sites/default/preview", &body).await;
-    assert_eq!(preview(json!({"body": "*a* <b>"})).await.expect(200), json!({"body_html": "<p><em>a</em> &lt;b&gt;</p>"}));
+    assert_eq!(
+        preview(json!({"body": "*a* <b>"})).await.expect(200),
+        json!({"body_html": "<p><em>a</em> &lt;b&gt;</p>"})
+    );
     assert_eq!(preview(json!({})).await.faults(), ["body required"]);
     assert_eq!(preview(json!({"body": 1, "x": 2})).await.faults(), ["body wrong_type", "x unknown_field"]);
     assert_eq!(preview(json!({"body": "x".repeat(10_001)})).await.faults(), ["body too_long"]);
@@ -162,10 +191,21 @@ async fn the_form_and_a_preview(backend: Backend) {
 async fn head_wherever_get(backend: Backend) {
     let app = TestApp::new(backend).await;
     app.published("one", None).await;
-    for path in ["/api/v1/sites/default/comments?article=/a", "/healthz", "/readyz", "/openapi.json", "/errors/closed", "/assets/page.css"] {
+    for path in [
+        "/api/v1/sites/default/comments?article=/a",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/errors/closed",
+        "/assets/page.css",
+    ] {
         let (get, head) = (app.get(path).await, app.send(app.request(Method::HEAD, path)).await);
         assert_eq!(get.status, 200, "{path}");
-        assert_eq!((head.status, head.header("content-length"), head.header("etag")), (get.status, get.header("content-length"), get.header("etag")), "{path}");
+        assert_eq!(
+            (head.status, head.header("content-length"), head.header("etag")),
+            (get.status, get.header("content-length"), get.header("etag")),
+            "{path}"
+        );
         assert!(head.body.is_empty());
     }
 }

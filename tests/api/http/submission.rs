@@ -49,8 +49,19 @@ async fn a_comment_is_taken_and_held(backend: Backend) {
     assert_eq!(answer["editable_until"], "2026-01-01T00:15:00.000000Z");
     let keys: Vec<_> = comment.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "id", "parent_id", "depth", "name", "website", "avatar", "badge", "body_html", "created_at", "edited_at", "pinned",
-        "votes", "reply_count",
+        "id",
+        "parent_id",
+        "depth",
+        "name",
+        "website",
+        "avatar",
+        "badge",
+        "body_html",
+        "created_at",
+        "edited_at",
+        "pinned",
+        "votes",
+        "reply_count",
     ];
     assert_eq!(keys.len(), expected.len());
     assert!(expected.iter().all(|key| keys.contains(key)), "{keys:?}");
@@ -63,7 +74,10 @@ async fn a_comment_is_taken_and_held(backend: Backend) {
 
 async fn all_faults_at_once_in_the_contracts_order(backend: Backend) {
     let app = TestApp::new(backend).await;
-    assert_eq!(app.submit(&json!({})).await.faults(), ["article required", "name required", "email required", "body required"]);
+    assert_eq!(
+        app.submit(&json!({})).await.faults(),
+        ["article required", "name required", "email required", "body required"]
+    );
     let body = json!({
         "article": 7, "name": null, "email": "nobody", "body": "x".repeat(10_001), "website": "ftp://x.example",
         "parent_id": "0190a000-0000-7000-8000-000000000001", "notify": "yes", "article_title": "t".repeat(301),
@@ -72,8 +86,15 @@ async fn all_faults_at_once_in_the_contracts_order(backend: Backend) {
     assert_eq!(
         app.submit(&body).await.faults(),
         [
-            "article wrong_type", "name required", "email invalid_email", "body too_long", "website invalid_url",
-            "parent_id unknown_parent", "notify wrong_type", "article_title too_long", "article_url foreign_url",
+            "article wrong_type",
+            "name required",
+            "email invalid_email",
+            "body too_long",
+            "website invalid_url",
+            "parent_id unknown_parent",
+            "notify wrong_type",
+            "article_title too_long",
+            "article_url foreign_url",
             "nme unknown_field",
         ]
     );
@@ -87,9 +108,7 @@ async fn all_faults_at_once_in_the_contracts_order(backend: Backend) {
 
 async fn parents_must_be_public_and_of_the_same_article(backend: Backend) {
     let app = TestApp::new(backend).await;
-    let reply = |parent: &str, article: &str| {
-        json!({"article": article, "name": "Bob", "email": "bob@example.org", "body": format!("re {parent} {article}"), "parent_id": parent})
-    };
+    let reply = |parent: &str, article: &str| json!({"article": article, "name": "Bob", "email": "bob@example.org", "body": format!("re {parent} {article}"), "parent_id": parent});
     let held = app.comment("held").await["comment"]["id"].as_str().unwrap().to_owned();
     assert_eq!(app.submit(&reply(&held, "/a")).await.faults(), ["parent_id unknown_parent"]);
     assert_eq!(app.submit(&reply("nonsense", "/a")).await.faults(), ["parent_id unknown_parent"]);
@@ -100,7 +119,8 @@ async fn parents_must_be_public_and_of_the_same_article(backend: Backend) {
         parent = app.published(&format!("depth {depth}"), Some(&parent)).await;
     }
     assert_eq!(app.submit(&reply(&parent, "/a")).await.faults(), ["parent_id unknown_parent"]);
-    let depths: Vec<_> = app.list("").await["comments"].as_array().unwrap().iter().map(|row| row["depth"].as_i64().unwrap()).collect();
+    let depths: Vec<_> =
+        app.list("").await["comments"].as_array().unwrap().iter().map(|row| row["depth"].as_i64().unwrap()).collect();
     assert_eq!(depths, [0, 1, 2, 3, 4]);
 }
 
@@ -109,7 +129,9 @@ async fn policies_decide_what_waits(backend: Backend) {
     set_policy(&app, |site| site.policy = Policy::NewAuthors).await;
     let first = app.comment("first").await;
     let token = first["author_token"].as_str().unwrap().to_owned();
-    let with_token = |text: &str| app.request(Method::POST, "/api/v1/sites/default/comments").json(&comment(text)).bearer_auth(&token);
+    let with_token = |text: &str| {
+        app.request(Method::POST, "/api/v1/sites/default/comments").json(&comment(text)).bearer_auth(&token)
+    };
     app.send(with_token("second, before anything is approved")).await.expect(202);
     let moderator = app.default_moderator().await;
     moderator.decide(first["comment"]["id"].as_str().unwrap(), "approve").await.expect(200);
@@ -119,7 +141,10 @@ async fn policies_decide_what_waits(backend: Backend) {
     let id = published.json()["comment"]["id"].as_str().unwrap().to_owned();
     assert_eq!(published.header("location"), format!("{}/api/v1/comments/{id}", app.url));
     let published = published.expect(201);
-    assert_eq!((published["status"].as_str(), published["author_token"].as_str()), (Some("approved"), Some(token.as_str())));
+    assert_eq!(
+        (published["status"].as_str(), published["author_token"].as_str()),
+        (Some("approved"), Some(token.as_str()))
+    );
     set_policy(&app, |site| site.policy = Policy::None).await;
     app.submit(&comment("anybody")).await.expect(201);
     assert_eq!(app.listed("").await.len(), 3);
@@ -189,7 +214,7 @@ async fn a_key_repeats_the_first_answer(backend: Backend) {
     let moderator = app.default_moderator().await;
     let id = first.json()["comment"]["id"].as_str().unwrap().to_owned();
     moderator.decide(&id, "approve").await.expect(200);
-    app.clock.advance(std::time::Duration::from_secs(3600));
+    app.clock.advance(std::time::Duration::from_hours(1));
     let again = app.send(keyed(&app, "k1", &comment("once"))).await;
     assert_eq!((first.status, &first.body), (again.status, &again.body), "the first answer, byte for byte");
     assert_eq!(app.send(keyed(&app, "k1", &comment("other"))).await.problem(422), "idempotency_key_reused");
@@ -197,7 +222,7 @@ async fn a_key_repeats_the_first_answer(backend: Backend) {
     assert_eq!(app.send(keyed(&app, "k2", &json!({}))).await.status, 422);
     app.send(keyed(&app, "k2", &comment("second try"))).await.expect(202);
     // After a day the key is forgotten, and the text is no double any more.
-    app.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    app.clock.advance(std::time::Duration::from_hours(24));
     let fresh = app.send(keyed(&app, "k1", &comment("once"))).await.expect(202);
     assert_ne!(fresh["comment"]["id"], json!(id));
 }
@@ -232,7 +257,10 @@ async fn articles_take_titles_from_what_is_approved(backend: Backend) {
     assert_eq!(app.list("").await["article"]["title"], Value::Null);
     moderator.decide(good["comment"]["id"].as_str().unwrap(), "approve").await.expect(200);
     let article = app.list("").await["article"].clone();
-    assert_eq!(article, json!({"key": "/a", "title": "The real title", "url": "https://blog.example/a?x=1", "comment_count": 1, "closed": false}));
+    assert_eq!(
+        article,
+        json!({"key": "/a", "title": "The real title", "url": "https://blog.example/a?x=1", "comment_count": 1, "closed": false})
+    );
     moderator.decide(spam["comment"]["id"].as_str().unwrap(), "approve").await.expect(200);
     assert_eq!(app.list("").await["article"]["title"], "The real title", "what is stored is never overwritten");
 }
@@ -241,14 +269,22 @@ async fn origins_are_checked(backend: Backend) {
     let app = TestApp::new(backend).await;
     set_policy(&app, |site| site.url = Some("https://blog.example/x".into())).await;
     let from = |origin: &str, text: &str| {
-        app.request(Method::POST, "/api/v1/sites/default/comments").json(&comment(text)).header("origin", origin.to_owned())
+        app.request(Method::POST, "/api/v1/sites/default/comments")
+            .json(&comment(text))
+            .header("origin", origin.to_owned())
     };
     let taken = app.send(from("https://blog.example", "one")).await;
     assert_eq!(taken.header("access-control-allow-origin"), "https://blog.example");
     assert!(taken.header("access-control-expose-headers").contains("RateLimit-Policy"));
     taken.expect(202);
     app.send(from(&app.url, "two")).await.expect(202);
-    for foreign in ["https://evil.example", "null", "https://blog.example.evil.example", "http://blog.example", "https://blog.example:444"] {
+    for foreign in [
+        "https://evil.example",
+        "null",
+        "https://blog.example.evil.example",
+        "http://blog.example",
+        "https://blog.example:444",
+    ] {
         let refused = app.send(from(foreign, "three")).await;
         assert_eq!(refused.header("access-control-allow-origin"), "", "{foreign}");
         assert_eq!(refused.problem(403), "forbidden", "{foreign}");
@@ -257,7 +293,9 @@ async fn origins_are_checked(backend: Backend) {
 
 async fn author_tokens_are_checked(backend: Backend) {
     let app = TestApp::new(backend).await;
-    let with = |token: &str| app.request(Method::POST, "/api/v1/sites/default/comments").json(&comment("x")).bearer_auth(token);
+    let with = |token: &str| {
+        app.request(Method::POST, "/api/v1/sites/default/comments").json(&comment("x")).bearer_auth(token)
+    };
     let refused = app.send(with("awa_nonsense")).await;
     assert_eq!(refused.header("www-authenticate"), "Bearer");
     assert_eq!(refused.problem(401), "unauthenticated");

@@ -18,44 +18,87 @@ fn the_first_start_makes_what_is_needed_and_says_what_to_do() {
     wait_until("the first steps are printed", || installation.log().contains("token create"));
     let log = installation.log();
     // Do what it says, word by word.
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("account add") || line.contains("token create")).collect();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("account add") || line.contains("token create")).collect();
     let script = format!("{}\n{}\necho \"$TOKEN\"", lines[0], lines[1]);
-    let told = std::process::Command::new("sh").arg("-c").arg(script).current_dir(installation.folder.path()).output().unwrap();
+    let told = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .current_dir(installation.folder.path())
+        .output()
+        .unwrap();
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     let token = String::from_utf8(told.stdout).unwrap().lines().last().unwrap().to_owned();
     assert!(token.starts_with("awt_"), "{token}");
     let client = Client::new();
     let comment = json!({"article": "/hello", "name": "Grace", "email": "grace@example.org", "body": "Nanosecond!"});
-    let sent: Value = client.post(format!("{}/api/v1/sites/default/comments", running.url)).json(&comment).send().unwrap().json().unwrap();
+    let sent: Value = client
+        .post(format!("{}/api/v1/sites/default/comments", running.url))
+        .json(&comment)
+        .send()
+        .unwrap()
+        .json()
+        .unwrap();
     let id = sent["comment"]["id"].as_str().unwrap();
     let approve = format!("{}/api/v1/moderation/comments/{id}/approve", running.url);
     assert_eq!(client.post(approve).bearer_auth(&token).send().unwrap().status(), 200);
-    let list: Value = client.get(format!("{}/api/v1/sites/default/comments?article=/hello", running.url)).send().unwrap().json().unwrap();
+    let list: Value = client
+        .get(format!("{}/api/v1/sites/default/comments?article=/hello", running.url))
+        .send()
+        .unwrap()
+        .json()
+        .unwrap();
     assert_eq!(list["comments"][0]["body_html"], "<p>Nanosecond!</p>");
     assert!(running.stop().success());
     let second = installation.start();
     assert_eq!(installation.log().matches("Nobody moderates yet").count(), 1);
     drop(second);
-    assert!(["Grace", "grace@", "Nanosecond", &token].iter().all(|person| !installation.log().contains(person)), "logs are free of people");
+    assert!(
+        ["Grace", "grace@", "Nanosecond", &token].iter().all(|person| !installation.log().contains(person)),
+        "logs are free of people"
+    );
 }
 
 #[test]
 fn what_the_command_line_changes_reaches_a_running_service() {
     let installation = Installation::new();
     let running = installation.start();
-    let status = |site: &str| Client::new().get(format!("{}/api/v1/sites/{site}/form", running.url)).send().unwrap().status().as_u16();
+    let status = |site: &str| {
+        Client::new().get(format!("{}/api/v1/sites/{site}/form", running.url)).send().unwrap().status().as_u16()
+    };
     assert_eq!(status("blog"), 404);
-    installation.done(&["site", "add", "blog", "--name", "My blog", "--url", "https://blog.example", "--origin", "https://www.blog.example"]);
+    installation.done(&[
+        "site",
+        "add",
+        "blog",
+        "--name",
+        "My blog",
+        "--url",
+        "https://blog.example",
+        "--origin",
+        "https://www.blog.example",
+    ]);
     wait_until("the new site is known", || status("blog") == 200);
     let listed = installation.done(&["site", "list"]);
     assert_eq!(listed.lines().next().unwrap(), "blog\tMy blog\thttps://blog.example\tall\thttps://www.blog.example");
     installation.done(&["site", "set", "blog", "--moderation", "none"]);
-    let policy = || Client::new().get(format!("{}/api/v1/sites/blog/form", running.url)).send().unwrap().json::<Value>().unwrap()["policy"].clone();
+    let policy = || {
+        Client::new().get(format!("{}/api/v1/sites/blog/form", running.url)).send().unwrap().json::<Value>().unwrap()["policy"].clone()
+    };
     wait_until("the new policy is known", || policy() == "none");
     let token = installation.token("admin");
-    let summary = || Client::new().get(format!("{}/api/v1/moderation/summary", running.url)).bearer_auth(&token).send().unwrap().status().as_u16();
+    let summary = || {
+        Client::new()
+            .get(format!("{}/api/v1/moderation/summary", running.url))
+            .bearer_auth(&token)
+            .send()
+            .unwrap()
+            .status()
+            .as_u16()
+    };
     assert_eq!(summary(), 200);
-    let id = installation.done(&["token", "list", "--account", "admin@example.org"]).split('\t').next().unwrap().to_owned();
+    let id =
+        installation.done(&["token", "list", "--account", "admin@example.org"]).split('\t').next().unwrap().to_owned();
     installation.done(&["token", "revoke", &id]);
     assert_eq!(summary(), 401);
 }
@@ -81,7 +124,8 @@ fn exit_codes_and_messages() {
     assert_eq!(code(&["doctor"]), 1, "mail goes into files only, and the doctor says so");
     let accounts = installation.done(&["account", "list"]);
     assert_eq!(accounts, "a@example.org\tmoderator\tdefault\tmail");
-    let mut with_password = installation.command(&["account", "add", "--email", "c@example.org", "--role", "admin", "--password-stdin"]);
+    let mut with_password =
+        installation.command(&["account", "add", "--email", "c@example.org", "--role", "admin", "--password-stdin"]);
     let mut child = with_password.stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"correct horse battery\n").unwrap();
     assert!(child.wait().unwrap().success());
@@ -154,7 +198,8 @@ fn a_stop_lets_answers_finish() {
         let client = Client::new();
         let mut answers = 0;
         for n in 0.. {
-            let comment = json!({"article": "/hello", "name": "Ada", "email": "ada@example.org", "body": format!("{n}")});
+            let comment =
+                json!({"article": "/hello", "name": "Ada", "email": "ada@example.org", "body": format!("{n}")});
             match client.post(&url).json(&comment).send() {
                 // An answer that was begun is whole.
                 Ok(response) if response.status() == 202 => {
@@ -170,12 +215,20 @@ fn a_stop_lets_answers_finish() {
         }
         answers
     });
-    wait_until("comments are coming", || std::fs::metadata(installation.path("data/afterword.db-wal")).is_ok_and(|file| file.len() > 200_000));
+    wait_until("comments are coming", || {
+        std::fs::metadata(installation.path("data/afterword.db-wal")).is_ok_and(|file| file.len() > 200_000)
+    });
     assert!(running.stop().success(), "exit 0");
     let answers = posting.join().unwrap();
     let again = installation.start();
     let token = installation.token("admin");
-    let summary: Value = Client::new().get(format!("{}/api/v1/moderation/summary", again.url)).bearer_auth(token).send().unwrap().json().unwrap();
+    let summary: Value = Client::new()
+        .get(format!("{}/api/v1/moderation/summary", again.url))
+        .bearer_auth(token)
+        .send()
+        .unwrap()
+        .json()
+        .unwrap();
     let stored = summary["counts"]["pending"].as_u64().unwrap();
     assert!(stored == answers || stored == answers + 1, "{stored} stored, {answers} answered");
 }

@@ -1,4 +1,4 @@
-//! The comments of a WordPress export through the running program, as visitors would write them.
+//! The comments of a `WordPress` export through the running program, as visitors would write them.
 
 use crate::support::program::Installation;
 use crate::support::testdata;

@@ -33,8 +33,10 @@ fn acknowledged_comments_survive_kill_9() {
 }
 
 fn send(client: &Client, url: &str, text: &str) -> Option<String> {
-    let comment = json!({"article": format!("/{}", text.len() % 7), "name": "Ada", "email": "ada@example.org", "body": text});
-    let request = client.post(format!("{url}/api/v1/sites/default/comments")).json(&comment).header("Idempotency-Key", text);
+    let comment =
+        json!({"article": format!("/{}", text.len() % 7), "name": "Ada", "email": "ada@example.org", "body": text});
+    let request =
+        client.post(format!("{url}/api/v1/sites/default/comments")).json(&comment).header("Idempotency-Key", text);
     let answer: Value = request.send().ok()?.json().ok()?;
     Some(answer["comment"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned())
 }
@@ -76,7 +78,8 @@ fn acknowledged(ledger: &Ledger) -> usize {
 /// What a client does after a cut connection: the same request with the same key. It must not be stored twice.
 fn repeat_what_was_cut(running: &Running, ledger: &Ledger) {
     let client = Client::new();
-    let cut: Vec<String> = ledger.lock().unwrap().iter().filter(|(_, id)| id.is_none()).map(|(text, _)| text.clone()).collect();
+    let cut: Vec<String> =
+        ledger.lock().unwrap().iter().filter(|(_, id)| id.is_none()).map(|(text, _)| text.clone()).collect();
     for text in cut {
         let id = send(&client, &running.url, &text).expect("the service answers again");
         ledger.lock().unwrap().insert(text, Some(id));

@@ -27,7 +27,11 @@ fn exchange(port: u16, request: &[u8]) -> Option<Vec<u8>> {
 fn answers(bytes: &[u8]) -> usize {
     let last = bytes.windows(9).rposition(|window| window.starts_with(b"HTTP/1.")).unwrap_or(0);
     let notice = last > 0 && bytes[last..].windows(19).any(|window| window == b"content-length: 0\r\n");
-    let bytes = if notice && bytes[last..].starts_with(b"HTTP/1.") && bytes[last + 8..].starts_with(b" 400") { &bytes[..last] } else { bytes };
+    let bytes = if notice && bytes[last..].starts_with(b"HTTP/1.") && bytes[last + 8..].starts_with(b" 400") {
+        &bytes[..last]
+    } else {
+        bytes
+    };
     bytes.windows(9).filter(|window| window.starts_with(b"HTTP/1.1 ") || window.starts_with(b"HTTP/1.0 ")).count()
 }
 
@@ -36,7 +40,13 @@ fn blocks(text: &str) -> Vec<Vec<u8>> {
     let inside = text.split("```http\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     inside
         .map(|block| {
-            let lines = block.replace("\\\n", "").replace('\n', "\r\n").replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\f", "\u{c}");
+            let lines = block
+                .replace("\\\n", "")
+                .replace('\n', "\r\n")
+                .replace("\\r", "\r")
+                .replace("\\n", "\n")
+                .replace("\\t", "\t")
+                .replace("\\f", "\u{c}");
             let mut bytes = Vec::new();
             let mut pieces = lines.split("\\x");
             bytes.extend_from_slice(pieces.next().unwrap().as_bytes());
@@ -58,9 +68,15 @@ fn strange_requests_end() {
     for file in ["sample", "method", "uri", "connection", "finish", "pausing"] {
         let Some(text) = testdata::read(&format!("http/llhttp-request-{file}.md")) else { break };
         for block in blocks(&text) {
-            let answer = exchange(installation.port, &block).unwrap_or_else(|| panic!("hangs: {}", String::from_utf8_lossy(&block)));
+            let answer = exchange(installation.port, &block)
+                .unwrap_or_else(|| panic!("hangs: {}", String::from_utf8_lossy(&block)));
             let requests = String::from_utf8_lossy(&block).matches(" HTTP/").count().max(1);
-            assert!(answers(&answer) <= requests, "{}\n{}", String::from_utf8_lossy(&block), String::from_utf8_lossy(&answer));
+            assert!(
+                answers(&answer) <= requests,
+                "{}\n{}",
+                String::from_utf8_lossy(&block),
+                String::from_utf8_lossy(&answer)
+            );
             assert!(!answer.starts_with(b"HTTP/1.1 5"), "{}", String::from_utf8_lossy(&block));
             tried += 1;
         }

@@ -23,7 +23,8 @@ async fn app_for(port: u16) -> TestApp {
 
 fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
     let headers = mail["headers"].as_array().unwrap();
-    let found: Vec<_> = headers.iter().filter(|header| header[0].as_str().unwrap().eq_ignore_ascii_case(name)).collect();
+    let found: Vec<_> =
+        headers.iter().filter(|header| header[0].as_str().unwrap().eq_ignore_ascii_case(name)).collect();
     assert_eq!(found.len(), 1, "{name}");
     found[0][1].as_str().unwrap()
 }
@@ -47,7 +48,10 @@ async fn mails_are_well_formed_whatever_visitors_write() {
     assert_eq!(mail["types"], json!(["multipart/alternative", "text/plain", "text/html"]));
     assert!(mail["longest_line"].as_u64().unwrap() <= 998);
     assert_eq!(mail["bare_line_breaks"], 0);
-    assert_eq!(header(&mail, "subject"), "[My site] Please moderate: \"A title, Bcc: evil@example.net = ?utf-8?q?x?=\"");
+    assert_eq!(
+        header(&mail, "subject"),
+        "[My site] Please moderate: \"A title, Bcc: evil@example.net = ?utf-8?q?x?=\""
+    );
     assert_eq!(header(&mail, "auto-submitted"), "auto-generated");
     assert_eq!(header(&mail, "to"), "mod@example.org");
     assert!(header(&mail, "message-id").ends_with("@example.org>"));
@@ -119,7 +123,7 @@ async fn a_refusal_for_good_is_listed_and_holds_up_nobody() {
     assert_eq!(work_left(&app).await, 1);
     // After three days it is given up, visibly.
     for _ in 0..100 {
-        app.clock.advance(Duration::from_secs(3600));
+        app.clock.advance(Duration::from_hours(1));
         app.run_jobs().await;
     }
     assert_eq!(work_left(&app).await, 0);
@@ -165,11 +169,11 @@ async fn a_flood_brings_twenty_mails_and_a_digest() {
     assert_eq!(subjects.iter().filter(|subject| subject.contains("waiting for moderation")).count(), 1);
     assert_eq!(peer.mails_left(), 0);
     // What came after the digest is in the next one, an hour later.
-    app.clock.advance(Duration::from_secs(1800));
+    app.clock.advance(Duration::from_mins(30));
     app.comment("half an hour later").await;
     app.run_jobs().await;
     assert_eq!(peer.mails_left(), 0);
-    app.clock.advance(Duration::from_secs(1800));
+    app.clock.advance(Duration::from_mins(30));
     app.run_jobs().await;
     let digest = peer.mail();
     assert_eq!(header(&digest, "subject"), "61 comments are waiting for moderation");
@@ -228,7 +232,8 @@ fn a_crash_between_sending_and_marking_doubles_at_most_once() {
 fn connection(installation: &Installation) -> diesel::SqliteConnection {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
-    let mut conn = diesel::SqliteConnection::establish(installation.path("data/afterword.db").to_str().unwrap()).unwrap();
+    let mut conn =
+        diesel::SqliteConnection::establish(installation.path("data/afterword.db").to_str().unwrap()).unwrap();
     conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     conn
 }
@@ -249,8 +254,9 @@ fn waiting_rows(installation: &Installation) -> i64 {
 #[test]
 fn mail_test_tells_what_the_server_says() {
     let mut peer = SmtpPeer::start();
-    let installation =
-        Installation::new().set("mail__transport", "smtp").set("mail__smtp_url", &format!("smtp://127.0.0.1:{}", peer.port));
+    let installation = Installation::new()
+        .set("mail__transport", "smtp")
+        .set("mail__smtp_url", &format!("smtp://127.0.0.1:{}", peer.port));
     assert_eq!(installation.done(&["mail", "test", "you@example.org"]), "The mail server has taken the mail.");
     assert_eq!(header(&peer.mail(), "subject"), "Afterword can send mail");
     peer.mode("refuse 550 RCPT");

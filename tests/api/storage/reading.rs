@@ -13,7 +13,11 @@ use diesel::prelude::*;
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
 use crate::support::rows;
 
-on_both_databases!(pages_and_tombstones_as_the_model_says, a_place_stays_right_while_rows_come_and_go, removing_from_below_cleans_up);
+on_both_databases!(
+    pages_and_tombstones_as_the_model_says,
+    a_place_stays_right_while_rows_come_and_go,
+    removing_from_below_cleans_up
+);
 
 /// A small generator of numbers, so that a failure can be repeated from its seed.
 struct Dice(u64);
@@ -47,7 +51,9 @@ impl Model {
             Sort::Top => roots.sort_by_key(|root| (-root.score, root.id)),
         }
         let mut list = Vec::new();
-        roots.into_iter().for_each(|root| self.walk(root, &mut list));
+        for root in roots {
+            self.walk(root, &mut list);
+        }
         list
     }
 
@@ -58,7 +64,9 @@ impl Model {
         let children = self.children(Some(row.id));
         let replies = children.iter().filter(|child| child.status == Status::Approved).count();
         list.push((row.id, row.status == Status::Approved, i32::try_from(replies).unwrap()));
-        children.into_iter().for_each(|child| self.walk(child, list));
+        for child in children {
+            self.walk(child, list);
+        }
     }
 }
 
@@ -88,7 +96,11 @@ async fn pages_and_tombstones_as_the_model_says(backend: Backend) {
     let mut model = Model { rows: BTreeMap::new() };
     for n in 0..120 {
         let ids: Vec<CommentId> = model.rows.keys().copied().collect();
-        let parent = if ids.is_empty() || dice.below(3) == 0 { None } else { Some(model.rows[&ids[dice.below(ids.len())]].clone()) };
+        let parent = if ids.is_empty() || dice.below(3) == 0 {
+            None
+        } else {
+            Some(model.rows[&ids[dice.below(ids.len())]].clone())
+        };
         let mut row = rows::comment(100 + n, site_id, article, parent.as_ref(), Status::ALL[dice.below(4)]);
         if parent.is_none() {
             row.score = i32::try_from(dice.below(4)).unwrap();
@@ -153,14 +165,16 @@ async fn compare(
             let mut after: Option<Place> = None;
             loop {
                 let place = after.clone();
-                let page = db.read(move |conn| listing::page(conn, article, *sort, place.as_ref(), limit)).await.unwrap();
+                let page =
+                    db.read(move |conn| listing::page(conn, article, *sort, place.as_ref(), limit)).await.unwrap();
                 assert!(i64::try_from(page.comments.len()).unwrap() <= limit);
                 for row in &page.comments {
                     listed.push((row.id, row.status == Status::Approved, row.reply_count));
                 }
                 let held = page.comments.first().map(|row| row.id);
                 if let Some(id) = held {
-                    let around = db.read(move |conn| listing::page_around(conn, article, *sort, id, limit)).await.unwrap();
+                    let around =
+                        db.read(move |conn| listing::page_around(conn, article, *sort, id, limit)).await.unwrap();
                     let around: Vec<_> = around.unwrap().comments.iter().map(|row| row.id).collect();
                     let ids: Vec<_> = page.comments.iter().map(|row| row.id).collect();
                     assert_eq!(around, ids, "around, {sort:?}, limit {limit}, round {round}");

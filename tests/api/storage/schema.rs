@@ -2,14 +2,19 @@
 
 use afterword::domain::ids::SiteId;
 use afterword::error::Error;
-use afterword::storage::{Conn, Db, DatabaseSettings, meta, migrations, sites};
+use afterword::storage::{Conn, DatabaseSettings, Db, meta, migrations, sites};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
 use crate::support::{postgres, rows};
 
-on_both_databases!(every_column_is_there, starting_five_times_at_once, a_newer_schema_is_refused, facts_are_written_once);
+on_both_databases!(
+    every_column_is_there,
+    starting_five_times_at_once,
+    a_newer_schema_is_refused,
+    facts_are_written_once
+);
 
 /// Selects no row of every column, so that `schema.rs` and the migrations agree.
 async fn every_column_is_there(backend: Backend) {
@@ -26,8 +31,20 @@ async fn every_column_is_there(backend: Backend) {
     }
     db.read(|conn| {
         select_all!(
-            conn, meta, sites, site_counts, articles, authors, comments, events, outbox, idempotency_keys, accounts,
-            account_sites, sessions, tokens
+            conn,
+            meta,
+            sites,
+            site_counts,
+            articles,
+            authors,
+            comments,
+            events,
+            outbox,
+            idempotency_keys,
+            accounts,
+            account_sites,
+            sessions,
+            tokens
         );
         assert!(migrations::is_current(conn)?);
         Ok(())

@@ -162,7 +162,7 @@ impl TestApp {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// The SQLite file.
+    /// The `SQLite` file.
     pub fn database_file(&self) -> &str {
         self.database.settings.url.strip_prefix("sqlite:").unwrap()
     }
@@ -192,11 +192,16 @@ impl TestApp {
     /// An account with a token; made on the first call.
     pub async fn moderator(&self, email: &str, role: Role, sites: &[&Site]) -> Moderator<'_> {
         let email = Email::parse(email, "email").unwrap();
-        let new = NewAccount { email: email.clone(), role, sites: sites.iter().map(|site| site.id).collect(), password: None };
+        let new = NewAccount {
+            email: email.clone(),
+            role,
+            sites: sites.iter().map(|site| site.id).collect(),
+            password: None,
+        };
         // The second call finds it there.
         let _ = self.service.add_account(new).await;
         let account = self.service.account_by_email(&email).await.unwrap();
-        let token = self.service.create_token(account.id, "test".into(), Duration::from_secs(86_400 * 365)).await.unwrap();
+        let token = self.service.create_token(account.id, "test".into(), Duration::from_hours(8760)).await.unwrap();
         Moderator { app: self, token }
     }
 

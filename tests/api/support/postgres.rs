@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster of our own: made from the installed server binaries in a temporary folder, reached by a Unix
+//! A `PostgreSQL` cluster of our own: made from the installed server binaries in a temporary folder, reached by a Unix
 //! socket alone, run as a user that is not root, ended and deleted with this process whatever becomes of it. Each test
 //! gets a clone of a template database in which the migrations have run.
 
@@ -35,8 +35,12 @@ fn cluster() -> &'static Cluster {
 
 /// Debian keeps the server's binaries out of the path.
 fn server_path() -> String {
-    let mut folders: Vec<_> =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|v| v.path().join("bin")).collect();
+    let mut folders: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|v| v.path().join("bin"))
+        .collect();
     folders.sort();
     folders.reverse();
     folders.push("/usr/local/bin".into());

@@ -1,6 +1,5 @@
 //! The built program as its users run it: a folder of its own, a port of its own, settings by the environment.
 
-use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -111,7 +110,7 @@ impl Drop for Running {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -157,7 +156,10 @@ impl SmtpPeer {
             return self.waiting.remove(at)[key].clone();
         }
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("no {key} from the SMTP peer"));
+            let line = self
+                .lines
+                .recv_timeout(Duration::from_mins(1))
+                .unwrap_or_else(|_| panic!("no {key} from the SMTP peer"));
             if let Some(value) = line.get(key) {
                 return value.clone();
             }
@@ -189,11 +191,4 @@ impl Drop for SmtpPeer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Everything that a stream has, as text.
-pub fn read_all(mut stream: impl Read) -> String {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }

@@ -1,0 +1,290 @@
+//! What moderators do: decide one by one or many at once, take a decision back, correct, remove. Every handler has a
+//! [`Moderator`] in its signature: without a valid access token it does not run.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::{ApiError, Problem};
+use super::json::Fields;
+use super::moderator::{Moderator, NoBody, OptionalObject, RequiredObject};
+use super::queue::{comment_id, private, shaped, with_version};
+use super::request::if_match;
+use super::shapes::{DecidedShape, ModeratorShape, PreviousShape};
+use crate::domain::characters::{Kind, find_blemish};
+use crate::domain::comment::{Decision, Via};
+use crate::domain::fault::Fault;
+use crate::domain::ids::CommentId;
+use crate::error::Error;
+use crate::service::access::Access;
+use crate::service::moderation::{Authority, Decided, Order, Target};
+use crate::service::own::RawPatch;
+
+/// The comment that the address names, in the version that the request names.
+fn target(request: &HttpRequest) -> Result<Target, Error> {
+    Ok(Target { id: comment_id(request)?, versions: if_match(request.headers())? })
+}
+
+/// Whoever has an access token comes by the API.
+fn by_api(access: Access) -> Authority {
+    Authority { access, via: Via::Api }
+}
+
+/// Why a decision was made.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
+pub struct DecisionRequest {
+    /// For the event log; at most 1,000 characters.
+    reason: Option<String>,
+}
+
+/// A moderator's own words in the log.
+const REASON_MAX: usize = 1000;
+
+fn reason(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("reason").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())?;
+    if text.chars().count() > REASON_MAX {
+        fields.faults.push(Fault::too_long("reason", REASON_MAX, "characters"));
+    } else if find_blemish(&text, Kind::Block).is_some() {
+        fields.faults.push(Fault::new("reason", "illegal_character", "It contains a character that cannot be shown."));
+    }
+    Some(text)
+}
+
+async fn decide(
+    request: &HttpRequest,
+    state: &State,
+    moderator: Moderator<OptionalObject>,
+    decision: Decision,
+) -> Result<HttpResponse, ApiError> {
+    let target = target(request)?;
+    let mut fields = moderator.body.0;
+    let reason = reason(&mut fields);
+    fields.check()?;
+    let order = Order { target, decision, reason };
+    let mut results = state.service.decide(by_api(moderator.access), vec![order]).await?;
+    let decided = results.pop().unwrap_or(Err(Error::NotFound))?;
+    decided_answer(state, decided).await
+}
+
+async fn decided_answer(state: &State, decided: Decided) -> Result<HttpResponse, ApiError> {
+    let version = decided.comment.version;
+    Ok(with_version(StatusCode::OK, version).json(decided_shape(state, decided).await?))
+}
+
+async fn decided_shape(state: &State, decided: Decided) -> Result<DecidedShape, Error> {
+    let previous = decided.previous;
+    let names = state.service.account_names(previous.by.into_iter().collect()).await?;
+    Ok(DecidedShape {
+        comment: shaped(state, &decided.comment).await?,
+        previous: PreviousShape {
+            status: previous.status.as_str(),
+            by: previous.by.and_then(|account| names.get(&account).cloned()),
+            at: previous.at.to_string(),
+        },
+    })
+}
+
+macro_rules! decision_endpoint {
+    ($(#[doc = $doc:literal] $name:ident $path:literal $decision:ident;)+) => {$(
+        #[doc = $doc]
+        #[utoipa::path(
+            post, path = $path, tag = "Moderators", security(("account" = [])),
+            params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The version that was looked at")),
+            request_body(content = Option<DecisionRequest>),
+            responses(
+                (status = 200, body = DecidedShape),
+                (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+            ),
+        )]
+        pub async fn $name(
+            request: HttpRequest,
+            state: web::Data<State>,
+            moderator: Moderator<OptionalObject>,
+        ) -> Result<HttpResponse, ApiError> {
+            decide(&request, &state, moderator, Decision::$decision).await
+        }
+    )+};
+}
+
+decision_endpoint! {
+    /// Makes a comment public, or the edit that waits.
+    approve "/api/v1/moderation/comments/{id}/approve" Approve;
+    /// Refuses a comment.
+    reject "/api/v1/moderation/comments/{id}/reject" Reject;
+    /// Calls a comment spam.
+    spam "/api/v1/moderation/comments/{id}/spam" Spam;
+    /// Puts a comment back to the waiting ones.
+    hold "/api/v1/moderation/comments/{id}/hold" Hold;
+}
+
+/// Takes the caller's last decision back.
+#[utoipa::path(
+    post, path = "/api/v1/moderation/comments/{id}/undo", tag = "Moderators", security(("account" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, body = DecidedShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn undo(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<OptionalObject>,
+) -> Result<HttpResponse, ApiError> {
+    let target = target(&request)?;
+    moderator.body.0.check()?;
+    decided_answer(&state, state.service.undo(by_api(moderator.access), target).await?).await
+}
+
+/// Drops the edit that waits; the public text stands.
+#[utoipa::path(
+    post, path = "/api/v1/moderation/comments/{id}/discard-edit", tag = "Moderators", security(("account" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, body = ModeratorShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn discard_edit(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<OptionalObject>,
+) -> Result<HttpResponse, ApiError> {
+    let target = target(&request)?;
+    moderator.body.0.check()?;
+    let comment = state.service.discard_edit(by_api(moderator.access), target).await?;
+    Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
+}
+
+/// Corrects a comment's name, website or text.
+#[utoipa::path(
+    patch, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", security(("account" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    request_body(content((super::own::PatchRequest = "application/merge-patch+json"), (super::own::PatchRequest = "application/json"))),
+    responses(
+        (status = 200, body = ModeratorShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn correct(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<RequiredObject>,
+) -> Result<HttpResponse, ApiError> {
+    let target = target(&request)?;
+    let mut fields = moderator.body.0;
+    let raw = RawPatch {
+        name: fields.text_or_fault("name"),
+        website: fields.changed_text("website"),
+        body: fields.text_or_fault("body"),
+    };
+    let patch = raw.parse(&state.service.rules.fields, fields.finish())?;
+    let comment = state.service.correct(by_api(moderator.access), target, patch).await?;
+    Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
+}
+
+/// Removes a comment for good.
+#[utoipa::path(
+    delete, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", security(("account" = [])),
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn remove(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let target = target(&request)?;
+    state.service.remove(by_api(moderator.access), target).await?;
+    Ok(private(StatusCode::NO_CONTENT).finish())
+}
+
+/// One decision for many comments.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
+pub struct DecisionsRequest {
+    /// `approve`, `reject`, `spam` or `hold`.
+    decision: String,
+    /// 1 to 500 ids.
+    ids: Vec<String>,
+    /// Only where the comment still has this version.
+    versions: Option<BTreeMap<String, i64>>,
+    /// For the event log; at most 1,000 characters.
+    reason: Option<String>,
+}
+
+/// What became of one of many.
+#[derive(Serialize, ToSchema)]
+pub struct DecisionResult {
+    id: String,
+    /// An HTTP status.
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<Box<DecidedShape>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+/// What became of each.
+#[derive(Serialize, ToSchema)]
+pub struct DecisionsAnswer {
+    /// In the order of the ids.
+    results: Vec<DecisionResult>,
+}
+
+/// Decides on many comments at once, each on its own.
+#[utoipa::path(
+    post, path = "/api/v1/moderation/decisions", tag = "Moderators", request_body = DecisionsRequest, security(("account" = [])),
+    responses(
+        (status = 200, body = DecisionsAnswer),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn decisions(
+    state: web::Data<State>,
+    moderator: Moderator<RequiredObject>,
+) -> Result<HttpResponse, ApiError> {
+    let mut fields = moderator.body.0;
+    let decision = fields.text("decision").and_then(|name| Decision::from_name(&name));
+    if decision.is_none() {
+        fields.faults.push(Fault::new("decision", "unknown_value", "It must be one of: approve, reject, spam, hold."));
+    }
+    let ids = fields.texts("ids").unwrap_or_default();
+    if ids.is_empty() || ids.len() > 500 {
+        fields.faults.push(Fault::new("ids", "out_of_range", "It must be a list of 1 to 500 ids."));
+    }
+    let versions: BTreeMap<String, i64> = fields.numbers_by_name("versions").unwrap_or_default().into_iter().collect();
+    let reason = reason(&mut fields);
+    fields.check()?;
+    let Some(decision) = decision else { return Err(Error::NotFound.into()) };
+    let parsed: Vec<Option<CommentId>> = ids.iter().map(|id| id.parse().ok()).collect();
+    let orders = ids.iter().zip(&parsed).filter_map(|(text, id)| {
+        let versions = versions.get(text).map(|version| vec![*version]);
+        id.map(|id| Order { target: Target { id, versions }, decision, reason: reason.clone() })
+    });
+    let mut done = state.service.decide(by_api(moderator.access), orders.collect()).await?.into_iter();
+    let mut results = Vec::with_capacity(ids.len());
+    for (id, known) in ids.into_iter().zip(parsed) {
+        let decided = if known.is_some() { done.next().unwrap_or(Err(Error::NotFound)) } else { Err(Error::NotFound) };
+        results.push(match decided {
+            Ok(decided) => {
+                let comment = Some(Box::new(decided_shape(&state, decided).await?));
+                DecisionResult { id, status: 200, comment, problem: None }
+            }
+            Err(error) => {
+                let error = ApiError::from(error);
+                let status = actix_web::ResponseError::status_code(&error).as_u16();
+                DecisionResult { id, status, comment: None, problem: Some(error.problem(&state.public_url, "")) }
+            }
+        });
+    }
+    Ok(private(StatusCode::OK).json(DecisionsAnswer { results }))
+}

@@ -1,0 +1,324 @@
+//! What moderators look at: the queue, one comment with its history, the log, the summary. Every handler has a
+//! [`Moderator`] in its signature: without a valid access token it does not run.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::State;
+use super::error::{ApiError, Problem};
+use super::moderator::{Moderator, NoBody};
+use super::request::{Pairs, bad_cursor, cursor_text};
+use super::shapes::{EventShape, ModeratorShape};
+use crate::domain::comment::Status;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{CommentId, EventId, SiteId};
+use crate::error::Error;
+use crate::service::access::Access;
+use crate::storage::comments::{self, Comment};
+use crate::storage::events::{self, Event, EventFilter};
+use crate::storage::queue::{self, QueueFilter};
+use crate::storage::{articles, sites};
+
+/// What part of the queue to read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the API document")]
+pub struct QueueParams {
+    /// `pending` (default; with the public comments whose edit waits), `approved`, `rejected`, `spam` or `all`.
+    status: Option<String>,
+    /// A site's key.
+    site: Option<String>,
+    /// An article's key.
+    article: Option<String>,
+    /// Words of the name or the text.
+    q: Option<String>,
+    /// `oldest` (default) or `newest`.
+    sort: Option<String>,
+    /// 1 to 200; 50 when missing.
+    limit: Option<u8>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of the queue.
+#[derive(Serialize, ToSchema)]
+pub struct QueueAnswer {
+    comments: Vec<ModeratorShape>,
+    /// None on the last page.
+    next_cursor: Option<String>,
+}
+
+/// The states that a query asks for.
+#[derive(Clone, Copy)]
+enum Asked {
+    All,
+    One(Status),
+}
+
+fn status_choice(text: &str) -> Option<Asked> {
+    match text {
+        "all" => Some(Asked::All),
+        _ => Status::from_name(text).filter(|status| *status != Status::Removed).map(Asked::One),
+    }
+}
+
+fn newest_first(text: &str) -> Option<bool> {
+    match text {
+        "oldest" => Some(false),
+        "newest" => Some(true),
+        _ => None,
+    }
+}
+
+/// The queue, filtered, searched, page by page.
+#[utoipa::path(
+    get, path = "/api/v1/moderation/comments", tag = "Moderators", params(QueueParams), security(("account" = [])),
+    responses(
+        (status = 200, body = QueueAnswer),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn list(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let pairs = Pairs::of(&request)?;
+    let mut faults = Vec::new();
+    let newest_first = pairs.choice("sort", &mut faults, newest_first, "oldest, newest").unwrap_or(false);
+    let after = pairs.cursor(&mut faults)?.map(|bytes| queue_cursor(&bytes, newest_first)).transpose()?;
+    let statuses = "pending, approved, rejected, spam, all";
+    let status = match pairs.choice("status", &mut faults, status_choice, statuses) {
+        None => Some(Status::Pending),
+        Some(Asked::One(status)) => Some(status),
+        Some(Asked::All) => None,
+    };
+    let limit = pairs.limit(&mut faults);
+    let text = pairs.one("q", &mut faults).filter(|text| !text.is_empty()).map(str::to_owned);
+    if text.as_ref().is_some_and(|text| text.chars().count() > 200) {
+        faults.push(Fault::too_long("q", 200, "characters"));
+    }
+    let site = pairs.one("site", &mut faults).map(str::to_owned);
+    let article = pairs.one("article", &mut faults).map(str::to_owned);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults).into());
+    }
+    let sites = narrowed(&state, &moderator.access, site.as_deref())?;
+    let rows = state
+        .service
+        .db
+        .read(move |conn| {
+            let articles = match &article {
+                Some(key) => Some(articles::by_key(conn, sites.as_deref(), key)?),
+                None => None,
+            };
+            let filter = QueueFilter { status, sites, articles, text, newest_first, after, limit: limit + 1 };
+            let rows = queue::page(conn, &filter)?;
+            let ids: Vec<_> = rows.iter().map(|row| row.article_id).collect();
+            let articles = articles::by_ids(conn, &ids)?;
+            Ok(rows
+                .into_iter()
+                .filter_map(|row| Some((articles.get(&row.article_id)?.clone(), row)))
+                .collect::<Vec<_>>())
+        })
+        .await?;
+    let shown = usize::try_from(limit).unwrap_or(0);
+    let more = rows.len() > shown;
+    let last = rows.get(shown.saturating_sub(1)).filter(|_| more).map(|(_, row)| row.id);
+    let comments: Result<Vec<_>, Error> =
+        rows.iter().take(shown).map(|(article, row)| state.moderated(row, article)).collect();
+    let next_cursor = last.map(|id| cursor_text(&[&[u8::from(newest_first)], id.as_bytes().as_slice()].concat()));
+    Ok(private(StatusCode::OK).json(QueueAnswer { comments: comments?, next_cursor }))
+}
+
+fn queue_cursor(bytes: &[u8], newest_first: bool) -> Result<CommentId, Error> {
+    match bytes.split_first() {
+        Some((order, id)) if *order == u8::from(newest_first) => {
+            uuid::Uuid::from_slice(id).map(CommentId).map_err(|_| bad_cursor())
+        }
+        _ => Err(bad_cursor()),
+    }
+}
+
+/// The sites to which a list is narrowed: those of the account, or the one that is asked for. A site that the account may
+/// not see is not found, like one that is not there.
+fn narrowed(state: &State, access: &Access, site: Option<&str>) -> Result<Option<Vec<SiteId>>, Error> {
+    match site {
+        None => Ok(access.site_filter()),
+        Some(key) => {
+            let site = state.service.sites.by_key(key)?;
+            access.require(site.id)?;
+            Ok(Some(vec![site.id]))
+        }
+    }
+}
+/// An answer that nobody keeps.
+pub fn private(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response
+}
+
+/// Likewise, with the entity tag of a comment's version.
+pub fn with_version(status: StatusCode, version: i64) -> HttpResponseBuilder {
+    let mut response = private(status);
+    response.insert_header((header::ETAG, format!("\"{version}\"")));
+    response
+}
+
+/// The comment that the address names.
+pub fn comment_id(request: &HttpRequest) -> Result<CommentId, Error> {
+    request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or(Error::NotFound)
+}
+
+/// A comment as moderators see it.
+pub async fn shaped(state: &State, comment: &Comment) -> Result<ModeratorShape, Error> {
+    let id = comment.article_id;
+    let article = state.service.db.read(move |conn| articles::by_ids(conn, &[id])).await?.remove(&id);
+    state.moderated(comment, &article.ok_or(Error::NotFound)?)
+}
+
+/// One comment with its events.
+#[utoipa::path(
+    get, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", params(("id" = String, Path)), security(("account" = [])),
+    responses(
+        (status = 200, description = "With a strong ETag from its version", body = ModeratorShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn get(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let id = comment_id(&request)?;
+    let (comment, log) = state
+        .service
+        .db
+        .read(move |conn| Ok((comments::find(conn, id)?.ok_or(Error::NotFound)?, events::of_comment(conn, id)?)))
+        .await?;
+    moderator.access.require(comment.site_id)?;
+    let shape = shaped(&state, &comment).await?.with_events(event_shapes(&state, &log).await?);
+    Ok(with_version(StatusCode::OK, comment.version).json(shape))
+}
+
+async fn event_shapes(state: &State, log: &[Event]) -> Result<Vec<EventShape>, Error> {
+    let names = state.service.account_names(log.iter().filter_map(|event| event.account_id).collect()).await?;
+    Ok(log.iter().map(|event| EventShape::new(event, &names)).collect())
+}
+
+/// A part of the log.
+#[derive(Serialize, ToSchema)]
+pub struct EventsAnswer {
+    events: Vec<EventShape>,
+    /// None on the last page.
+    next_cursor: Option<String>,
+}
+
+/// The event log, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/moderation/events", tag = "Moderators", security(("account" = [])),
+    params(
+        ("comment" = Option<String>, Query, description = "Only this comment's"), ("cursor" = Option<String>, Query),
+        ("limit" = Option<u8>, Query, description = "1 to 200; 50 when missing"),
+    ),
+    responses(
+        (status = 200, body = EventsAnswer),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn events(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let pairs = Pairs::of(&request)?;
+    let mut faults = Vec::new();
+    let before = match pairs.cursor(&mut faults)? {
+        Some(bytes) => Some(EventId(uuid::Uuid::from_slice(&bytes).map_err(|_| bad_cursor())?)),
+        None => None,
+    };
+    let limit = pairs.limit(&mut faults);
+    let comment = pairs.one("comment", &mut faults).map(str::to_owned);
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults).into());
+    }
+    let comment = comment.map(|id| id.parse().map_err(|_| Error::NotFound)).transpose()?;
+    let filter = EventFilter { comment, sites: moderator.access.site_filter(), before, limit: limit + 1 };
+    let mut log = state.service.db.read(move |conn| events::page(conn, &filter)).await?;
+    if comment.is_some() && before.is_none() && log.is_empty() {
+        return Err(Error::NotFound.into());
+    }
+    let shown = usize::try_from(limit).unwrap_or(0);
+    let more = log.len() > shown;
+    log.truncate(shown);
+    let next_cursor = log.last().filter(|_| more).map(|event| cursor_text(event.id.as_bytes()));
+    Ok(private(StatusCode::OK).json(EventsAnswer { events: event_shapes(&state, &log).await?, next_cursor }))
+}
+
+/// How many comments stand in each state.
+#[derive(Serialize, ToSchema, Default)]
+pub struct StatusCounts {
+    pending: i64,
+    approved: i64,
+    rejected: i64,
+    spam: i64,
+}
+
+/// The state of the sites.
+#[derive(Serialize, ToSchema)]
+pub struct SummaryAnswer {
+    /// Over all sites that the caller may see.
+    counts: StatusCounts,
+    /// By site key.
+    sites: BTreeMap<String, StatusCounts>,
+    /// When the oldest waiting comment came.
+    #[schema(format = DateTime)]
+    oldest_pending_at: Option<String>,
+    /// Its age in seconds.
+    oldest_pending_age: Option<u64>,
+}
+
+/// Counts by state and site, and the age of the oldest comment that waits.
+#[utoipa::path(
+    get, path = "/api/v1/moderation/summary", tag = "Moderators", security(("account" = [])),
+    responses(
+        (status = 200, body = SummaryAnswer),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn summary(state: web::Data<State>, moderator: Moderator<NoBody>) -> Result<HttpResponse, ApiError> {
+    let filter = moderator.access.site_filter();
+    let (rows, oldest) = state
+        .service
+        .db
+        .read(move |conn| {
+            Ok((sites::counts(conn, filter.as_deref())?, queue::oldest_pending(conn, filter.as_deref())?))
+        })
+        .await?;
+    let mut counts = StatusCounts::default();
+    let mut by_site = BTreeMap::new();
+    for row in rows {
+        counts.pending += row.pending;
+        counts.approved += row.approved;
+        counts.rejected += row.rejected;
+        counts.spam += row.spam;
+        let own = StatusCounts { pending: row.pending, approved: row.approved, rejected: row.rejected, spam: row.spam };
+        if let Ok(site) = state.service.sites.by_id(row.site_id) {
+            by_site.insert(site.key.as_str().to_owned(), own);
+        }
+    }
+    let now = state.service.clock.now();
+    let oldest = oldest.map(|comment| comment.created_at);
+    Ok(private(StatusCode::OK).json(SummaryAnswer {
+        counts,
+        sites: by_site,
+        oldest_pending_at: oldest.map(|at| at.to_string()),
+        oldest_pending_age: oldest.map(|at| now.since(at).as_secs()),
+    }))
+}

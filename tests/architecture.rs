@@ -1,0 +1,214 @@
+//! The shape of the house: who imports whom, twins among the migrations, what may branch on the database, sizes of files.
+//! `ARCHITECTURE.md` says the same in words.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file below a folder, with its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&root().join(folder), &mut files);
+    files.sort();
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The part of a file that is the product: without its unit tests and comments.
+fn product(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// What a room must not name: our own rooms as `crate::room`, libraries as `library::`.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    (
+        "src/domain/",
+        &[
+            "crate::clock",
+            "crate::config",
+            "crate::error",
+            "crate::http",
+            "crate::jobs",
+            "crate::keys",
+            "crate::limits",
+            "crate::mail",
+            "crate::service",
+            "crate::storage",
+            "actix_web::",
+            "diesel::",
+            "tokio::",
+            "getrandom::",
+        ],
+    ),
+    ("src/storage/", &["crate::http", "crate::service", "crate::jobs", "crate::mail", "crate::limits", "actix_web::"]),
+    ("src/mail/", &["crate::http", "crate::storage", "crate::service", "crate::jobs", "actix_web::", "diesel::"]),
+    ("src/limits/", &["crate::http", "crate::service", "crate::jobs", "crate::storage", "actix_web::", "diesel::"]),
+    ("src/keys.rs", &["crate::http", "crate::service", "crate::jobs", "crate::storage", "actix_web::", "diesel::"]),
+    (
+        "src/service/",
+        &["crate::http", "crate::mail", "crate::jobs", "crate::limits", "actix_web::", "diesel::", "lettre::"],
+    ),
+    ("src/jobs/", &["crate::http", "actix_web::", "diesel::"]),
+    ("src/http/", &["crate::mail", "crate::jobs", "diesel::", "lettre::"]),
+];
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let mut broken = Vec::new();
+    for (name, text) in sources("src") {
+        let text = product(&text);
+        for (_, forbidden) in FORBIDDEN.iter().filter(|(room, _)| name.starts_with(room)) {
+            broken.extend(
+                forbidden.iter().filter(|word| text.contains(**word)).map(|word| format!("{name} names {word}")),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Files that may tell one database from the other; everything else is written once for both.
+const MAY_BRANCH: &[&str] = &[
+    "src/storage/conn.rs",
+    "src/storage/migrations.rs",
+    "src/storage/mod.rs",
+    "src/storage/outbox.rs",
+    "src/storage/queue.rs",
+    "src/storage/sqlite.rs",
+    "src/storage/postgres.rs",
+    "src/storage/types.rs",
+    "src/storage/words.rs",
+];
+
+#[test]
+fn few_files_branch_on_the_database() {
+    let branching: BTreeSet<String> = sources("src")
+        .into_iter()
+        .filter(|(_, text)| product(text).contains("Conn::Sqlite") || product(text).contains("sqlite::Sqlite>"))
+        .map(|(name, _)| name)
+        .collect();
+    let surplus: Vec<_> = branching.iter().filter(|name| !MAY_BRANCH.contains(&name.as_str())).collect();
+    assert!(surplus.is_empty(), "{surplus:?}");
+}
+
+#[test]
+fn no_sql_is_put_together_from_text() {
+    for (name, text) in sources("src") {
+        let text = product(&text).replace(char::is_whitespace, "");
+        for bad in ["sql_query(format!", "sql_query(&format!", "batch_execute(&format!", "batch_execute(format!"] {
+            assert!(!text.contains(bad), "{name} formats SQL");
+        }
+    }
+}
+
+#[test]
+fn migrations_are_twins() {
+    let names = |database: &str| -> BTreeSet<String> {
+        let folder = root().join("migrations").join(database);
+        let folders = std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir());
+        let entries: Vec<_> = folders.collect();
+        for entry in &entries {
+            assert!(
+                entry.path().join("up.sql").is_file() && entry.path().join("down.sql").is_file(),
+                "{:?}",
+                entry.path()
+            );
+        }
+        entries.iter().map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+/// The tables and columns of both databases have the same names, but for what only one of them needs.
+#[test]
+fn both_databases_have_the_same_tables() {
+    let tables = |database: &str| -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let folder = root().join("migrations").join(database);
+        for entry in std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+            let sql = std::fs::read_to_string(entry.path().join("up.sql")).unwrap();
+            let mut table = String::new();
+            for line in sql.lines() {
+                if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+                    rest.split_whitespace().next().unwrap().clone_into(&mut table);
+                } else if line.starts_with(')') {
+                    table.clear();
+                } else if !table.is_empty() && line.starts_with("    ") {
+                    found.insert(format!("{table}.{}", line.split_whitespace().next().unwrap()));
+                }
+            }
+        }
+        found
+    };
+    let (sqlite, postgres) = (tables("sqlite"), tables("postgres"));
+    let different: Vec<_> = sqlite.symmetric_difference(&postgres).collect();
+    assert_eq!(different, ["comment_words.comment_id", "comment_words.words", "comments.seq"]);
+}
+
+#[test]
+fn files_answer_one_question() {
+    for folder in ["src", "tests", "benches", "examples"] {
+        for (name, text) in sources(folder) {
+            let lines = product(&text).lines().count();
+            assert!(lines <= 420, "{name} has {lines} lines: it answers more than one question");
+            assert!(text.starts_with("//!"), "{name} does not say what it is for");
+            let bad = ["utils", "helpers", "common", "misc", "manager"];
+            let room = Path::new(&name).file_stem().unwrap().to_str().unwrap();
+            assert!(!bad.contains(&room), "{name} has no name of its own");
+        }
+    }
+}
+
+/// The PostgreSQL arm is pure Rust, TLS is rustls with ring: nothing that needs a system library.
+#[test]
+fn no_system_library_is_linked() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-e", "normal,build", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let text = String::from_utf8(tree.stdout).unwrap();
+    assert!(text.contains("actix-web v4"));
+    for unwanted in
+        ["pq-sys", "openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "cmake", "actix-governor"]
+    {
+        let found = text.lines().any(|line| line.split(' ').next() == Some(unwanted));
+        assert!(!found, "{unwanted} is in the tree");
+    }
+    // HTTP/2 stays off: actix's is bound to h2 0.3 (RUSTSEC-2026-0258).
+    assert!(!text.lines().any(|line| line.starts_with("h2 v0.3")), "h2 0.3 is in the tree");
+}
+
+/// `actix_web::http` and `tracing` know nothing of people: no log line takes a field that could be one.
+#[test]
+fn logs_take_ids_and_counts() {
+    for (name, text) in sources("src") {
+        let text = product(&text);
+        for call in text.split("tracing::").skip(1) {
+            let call = call.split(");").next().unwrap();
+            if !["error!", "warn!", "info!", "debug!", "trace!"].iter().any(|level| call.starts_with(level)) {
+                continue;
+            }
+            for person in ["email", "body", "address", "token", "name =", "comment.", "author", "query_string", "uri()"]
+            {
+                assert!(!call.contains(person) || call.contains("migration = name"), "{name} logs {person}: {call}");
+            }
+        }
+    }
+}
