@@ -1,7 +1,8 @@
 //! Confirms on this machine what docs/decisions/001-storage.md builds on: group commit at 1, 32 and 256 clients, what
 //! savepoints cost, reads beside a saturated writer, and that kill -9 loses nothing that was acknowledged.
 //!
-//! `cargo bench --bench storage` runs the measurements; `cargo bench --bench storage -- kill 20` runs 20 rounds of kill -9.
+//! `cargo bench --bench storage` runs the measurements; `cargo bench --bench storage -- kill 20` runs 20 rounds of kill -9,
+//! and `… -- raw FOLDER` prints the limits of SQLite itself.
 //! Ratios within one run count, absolute numbers do not: the machines are shared.
 #![expect(
     clippy::unwrap_used,
@@ -44,7 +45,8 @@ const BODY: &str = "A comment of ordinary length: three sentences, some *emphasi
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().position(|argument| argument == "kill" || argument == "child") {
+    match arguments.iter().position(|argument| ["kill", "child", "raw"].contains(&argument.as_str())) {
+        Some(at) if arguments[at] == "raw" => drop(raw(Path::new(&arguments[at + 1]))),
         Some(at) if arguments[at] == "kill" => kill_rounds(arguments.get(at + 1).map_or(20, |n| n.parse().unwrap())),
         Some(at) => child(Path::new(&arguments[at + 1])),
         None => measure(),
@@ -54,12 +56,7 @@ fn main() {
 fn measure() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let raw: Vec<(u64, f64)> = [1, 32, 128].map(|batch| (batch, raw_batches(folder.path(), batch))).to_vec();
-    println!("raw SQLite, synchronous=FULL, rows of one comment, one thread");
-    for (batch, rows) in &raw {
-        println!("  {batch:>3} rows per transaction   {rows:>9.0} rows/s");
-    }
-    let raw32 = raw[1].1;
+    let raw32 = raw(folder.path());
     println!("submissions through Db::write (comment, author, words, event, outbox row, counters), synchronous=FULL");
     for clients in [1, 32, 256] {
         let db = open(&folder.path().join(format!("writes-{clients}.db")));
@@ -75,6 +72,17 @@ fn measure() {
     runtime.block_on(reads_beside_writes(folder.path()));
 }
 
+/// The limits of the store itself, printed; returns the one of 32 rows per transaction.
+fn raw(folder: &Path) -> f64 {
+    println!("raw SQLite, synchronous=FULL, rows of one comment, one thread");
+    let rates = [1, 32, 128].map(|batch| {
+        let rows = raw_batches(folder, batch);
+        println!("  {batch:>3} rows per transaction   {rows:>9.0} rows/s");
+        rows
+    });
+    rates[1]
+}
+
 fn open(path: &Path) -> Db {
     Db::open(&DatabaseSettings { url: format!("sqlite:{}", path.display()), pool_size: 2, write_connections: 1 })
         .unwrap()
@@ -82,7 +90,7 @@ fn open(path: &Path) -> Db {
 
 /// What `SQLite` itself does: comment-sized rows into one table with a primary key, prepared, many per transaction.
 fn raw_batches(folder: &Path, batch: u64) -> f64 {
-    let path = folder.join(format!("raw-{batch}.db"));
+    let path = folder.join(format!("raw-{batch}-{}.db", Uuid::now_v7()));
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE c (id BLOB PRIMARY KEY, article BLOB, body TEXT, html TEXT, at INTEGER); CREATE INDEX c_article ON c (article, id)").unwrap();
     diesel::table! { c (id) { id -> Binary, article -> Binary, body -> Text, html -> Text, at -> BigInt, } }
