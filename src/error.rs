@@ -64,6 +64,14 @@ impl Error {
         Self::Internal(cause.into())
     }
 
+    /// What only the log may know; empty for everything that is not our own fault.
+    pub fn inside(&self) -> String {
+        match self {
+            Self::Internal(cause) => cause.to_string(),
+            _ => String::new(),
+        }
+    }
+
     /// A single fault of a single field.
     pub fn invalid(field: &'static str, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::Invalid(vec![Fault::new(field, code, message)])

@@ -25,11 +25,24 @@ pub fn tidy_line(text: &str) -> String {
 
 /// Name and text in the form in which two comments count as the same: compatibility forms, case and white space folded.
 pub fn double_form(name: &str, body: &str) -> String {
-    let fold = |text: &str| {
-        let folded: String = text.nfkc().flat_map(char::to_lowercase).collect();
-        folded.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    format!("{}\n{}", fold(name), fold(body))
+    let mut form = String::with_capacity(name.len() + body.len() + 1);
+    fold(name, &mut form);
+    form.push('\n');
+    fold(body, &mut form);
+    form
+}
+
+fn fold(text: &str, form: &mut String) {
+    // Most texts, and most words of the others, need no Unicode tables.
+    let folded: std::borrow::Cow<'_, str> =
+        if text.is_ascii() { text.into() } else { text.nfkc().flat_map(char::to_lowercase).collect::<String>().into() };
+    for (number, word) in folded.split_whitespace().enumerate() {
+        if number > 0 {
+            form.push(' ');
+        }
+        form.push_str(word);
+    }
+    form.make_ascii_lowercase();
 }
 
 macro_rules! text_type {

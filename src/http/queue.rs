@@ -117,6 +117,7 @@ pub async fn list(
                 Some(key) => Some(articles::by_key(conn, sites.as_deref(), key)?),
                 None => None,
             };
+            let (sites, text) = (sites.clone(), text.clone());
             let filter = QueueFilter { status, sites, articles, text, newest_first, after, limit: limit + 1 };
             let rows = queue::page(conn, &filter)?;
             let ids: Vec<_> = rows.iter().map(|row| row.article_id).collect();

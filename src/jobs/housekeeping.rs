@@ -55,7 +55,7 @@ async fn every<F: Future<Output = Result<(), Error>>>(pause: Duration, stop: &Ca
 
 async fn sweep(service: &Service) -> Result<(), Error> {
     let now = service.clock.now();
-    service.db.write(move |tx| idempotency::sweep(tx, now)).await?;
+    while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
     Ok(())
 }

@@ -42,7 +42,8 @@ impl GovernorClock for LimiterClock {
 
 /// A table of arrival times.
 pub(super) struct Table {
-    /// Each shard: pairs of (key hash, arrival time), zero for an empty place. Untouched pages cost no memory.
+    /// Each shard: pairs of (key hash, arrival time), zero for an empty place; made when it is first written to, so that
+    /// a service at rest pays nothing.
     shards: Vec<Mutex<Vec<u64>>>,
     buckets: usize,
     hasher: RandomState,
@@ -54,9 +55,8 @@ impl Table {
     /// A table of at least `places` places, 16 bytes each.
     pub fn new(places: usize, clock: LimiterClock) -> Self {
         let buckets = places.div_ceil(WAYS * SHARDS).max(1);
-        let shard = || Mutex::new(vec![0; buckets * WAYS * 2]);
         Self {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             buckets,
             hasher: RandomState::new(),
             clock,
@@ -76,19 +76,22 @@ impl Table {
 
     /// The arrival time of a key, if it lies ahead.
     pub fn arrival(&self, key: u64) -> Option<Nanos> {
-        self.look(key, |bucket, now| {
+        self.look(key, false, |bucket, now| {
             bucket.iter().find(|place| place[0] == key && place[1] > now).map(|place| Nanos::from(place[1]))
         })
     }
 
-    /// Runs `work` on the bucket of a key, with the time in nanoseconds.
-    fn look<T>(&self, key: u64, work: impl FnOnce(&mut [[u64; 2]], u64) -> T) -> T {
+    /// Runs `work` on the bucket of a key (an empty one where nothing was ever written), with the time in nanoseconds.
+    fn look<T>(&self, key: u64, to_write: bool, work: impl FnOnce(&mut [[u64; 2]], u64) -> T) -> T {
         let now = self.clock.now().as_u64();
         // The high bits choose the shard, the low ones the bucket.
         let shard = usize::try_from(key >> 58).unwrap_or(0) % SHARDS;
         let bucket = usize::try_from(key & 0xFFFF_FFFF).unwrap_or(0) % self.buckets;
         let Some(shard) = self.shards.get(shard) else { return work(&mut [], now) };
         let mut places = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if to_write && places.is_empty() {
+            places.resize(self.buckets * WAYS * 2, 0);
+        }
         let (pairs, _) = places.as_chunks_mut::<2>();
         work(pairs.get_mut(bucket * WAYS..(bucket + 1) * WAYS).unwrap_or_default(), now)
     }
@@ -108,7 +111,7 @@ impl StateStore for Store {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.table.look(*key, |bucket, now| {
+        self.table.look(*key, self.remembers, |bucket, now| {
             let known = bucket.iter().position(|place| place[0] == *key);
             let arrival = known.and_then(|at| bucket.get(at)).map(|place| place[1]).filter(|arrival| *arrival > now);
             let (outcome, next) = decide(arrival.map(Nanos::from))?;

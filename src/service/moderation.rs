@@ -218,7 +218,7 @@ impl Service {
 
 /// The comment, if this account may see it and it still has the version that the caller saw.
 fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
-    let comment = comments::find(tx.conn(), target.id)?.ok_or(Error::NotFound)?;
+    let comment = comments::find_to_change(tx, target.id)?.ok_or(Error::NotFound)?;
     access.require(comment.site_id)?;
     match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),

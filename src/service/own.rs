@@ -96,7 +96,7 @@ fn required<T>(
 
 /// The author's own comment; somebody else's is not found, like one that is not there.
 fn own(tx: &mut Tx<'_>, id: CommentId, author: AuthorId) -> Result<Comment, Error> {
-    let comment = comments::find(tx.conn(), id)?.filter(|comment| comment.author_id == author);
+    let comment = comments::find_to_change(tx, id)?.filter(|comment| comment.author_id == author);
     comment.ok_or(Error::NotFound)
 }
 

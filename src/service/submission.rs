@@ -215,9 +215,9 @@ impl Service {
     /// a mail, and its sender cannot tell.
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
-        let new = self.new_comment(&draft, calm, now)?;
+        let mut new = self.new_comment(&draft, calm, now)?;
         let (service, turn) = (self.clone(), draft.turn);
-        let stored = self.db.write(move |tx| service.store_in(tx, new, now)).await;
+        let stored = self.db.write(move |tx| service.store_in(tx, &mut new, now)).await;
         drop(turn);
         stored
     }
@@ -292,8 +292,8 @@ impl Service {
         self.keys.seal(comment_sender_place(id), &plain).map(Some)
     }
 
-    fn store_in(&self, tx: &mut Tx<'_>, new: NewComment, now: Timestamp) -> Result<Receipt, Error> {
-        let mut comment = new.comment;
+    fn store_in(&self, tx: &mut Tx<'_>, new: &mut NewComment, now: Timestamp) -> Result<Receipt, Error> {
+        let comment = &mut new.comment;
         let receipt = Receipt {
             id: comment.id,
             site_id: comment.site_id,
@@ -334,7 +334,7 @@ impl Service {
                 return Err(Error::Invalid(vec![unknown_parent()]));
             }
         }
-        if comments::is_double(tx.conn(), article.id, &comment.text_hash, now)? {
+        if comments::is_double(tx, article.id, &comment.text_hash, now)? {
             return Err(Error::DuplicateComment);
         }
         if new.is_new_author {
@@ -342,12 +342,12 @@ impl Service {
             let (id, site_id) = (comment.author_id, comment.site_id);
             authors::insert(tx, &authors::Author { id, site_id, approved, rejected, spam, created_at: now })?;
         }
-        comments::insert(tx, &comment)?;
-        let mut event = self.event(&comment, now, Actor { account: None, via: Via::Author }, Action::Submitted);
+        comments::insert(tx, comment)?;
+        let mut event = self.event(comment, now, Actor { account: None, via: Via::Author }, Action::Submitted);
         event.from_status = None;
         tx.log(event);
         if new.tells {
-            tx.enqueue(self.tell_moderators(&comment, now));
+            tx.enqueue(self.tell_moderators(comment, now));
         }
         Ok(receipt)
     }

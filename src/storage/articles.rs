@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::schema::articles;
-use super::tx::Tx;
+use super::tx::{Hints, Turn, Tx};
 use crate::domain::ids::{ArticleId, SiteId};
 use crate::domain::submission::ArticleKey;
 use crate::domain::time::Timestamp;
@@ -59,6 +59,7 @@ pub fn find_or_make(
     if let Some(article) = find(tx.conn(), site, key.as_str())? {
         return Ok(article);
     }
+    tx.take_turn(Turn::NewArticle(site, key.as_str()))?;
     let article = Article {
         id,
         site_id: site,
@@ -87,14 +88,14 @@ pub fn by_ids(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, A
 }
 
 /// Fills in title and address where none is stored yet; what is stored is never overwritten.
-pub fn adopt_hints(tx: &mut Tx<'_>, id: ArticleId, title: Option<&str>, url: Option<&str>) -> Result<(), Error> {
-    if let Some(title) = title {
+pub(super) fn adopt_hints(conn: &mut Conn, id: ArticleId, hints: &Hints) -> Result<(), Error> {
+    if let Some(title) = &hints.title {
         let untitled = articles::table.find(id).filter(articles::title.is_null());
-        on!(tx.conn(), |c| diesel::update(untitled).set(articles::title.eq(title)).execute(c))?;
+        on!(&mut *conn, |c| diesel::update(untitled).set(articles::title.eq(title)).execute(c))?;
     }
-    if let Some(url) = url {
+    if let Some(url) = &hints.url {
         let unplaced = articles::table.find(id).filter(articles::url.is_null());
-        on!(tx.conn(), |c| diesel::update(unplaced).set(articles::url.eq(url)).execute(c))?;
+        on!(&mut *conn, |c| diesel::update(unplaced).set(articles::url.eq(url)).execute(c))?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::conn::{Conn, on};
 use super::fragments::{ArticleBump, AuthorBump, SiteBump};
 use super::schema::comments;
-use super::tx::Tx;
-use super::{articles, words};
+use super::tx::{Turn, Tx};
+use super::{idempotency, words};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::time::Timestamp;
@@ -121,6 +121,10 @@ pub fn reasons_json(reasons: &[HoldReason]) -> Result<String, Error> {
 
 /// Adds a comment and carries its arrival to everything that counts or shows it.
 pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
+    if comment.status == Status::Approved && comment.parent_id.is_some() {
+        // It changes its parent.
+        tx.take_turn(Turn::Article(comment.article_id))?;
+    }
     on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
     tx.index(comment.id, &comment.name, &comment.body);
     carry(tx, comment, None, comment.status)?;
@@ -132,6 +136,21 @@ pub fn find(conn: &mut Conn, id: CommentId) -> Result<Option<Comment>, Error> {
     let comment: Option<Comment> =
         on!(conn, |c| comments::table.find(id).select(Comment::as_select()).get_result(c).optional())?;
     Ok(comment.filter(|comment| comment.status != Status::Removed))
+}
+
+/// The comment with this id, to be changed in this transaction: nobody else changes it, its thread or its article's list
+/// until the end of it.
+pub fn find_to_change(tx: &mut Tx<'_>, id: CommentId) -> Result<Option<Comment>, Error> {
+    let Some(article) = on!(tx.conn(), |c| comments::table
+        .find(id)
+        .select(comments::article_id)
+        .get_result::<ArticleId>(c)
+        .optional())?
+    else {
+        return Ok(None);
+    };
+    tx.take_turn(Turn::Article(article))?;
+    find(tx.conn(), id)
 }
 
 /// What a reply needs to know of the comment that it answers.
@@ -160,9 +179,11 @@ pub fn find_parent(conn: &mut Conn, id: CommentId) -> Result<Option<Parent>, Err
 /// How long the same name and text on the same article count as a double (contract §1).
 const DOUBLE_WITHIN: Duration = Duration::from_hours(24);
 
-/// Whether the same name and text came to this article within a day; a comment that was removed does not count.
-pub fn is_double(conn: &mut Conn, article: ArticleId, text_hash: &[u8], now: Timestamp) -> Result<bool, Error> {
-    let same: Option<CommentId> = on!(conn, |c| comments::table
+/// Whether the same name and text came to this article within a day; a comment that was removed does not count. Until the
+/// transaction ends nobody else gets an answer about the same text.
+pub fn is_double(tx: &mut Tx<'_>, article: ArticleId, text_hash: &[u8], now: Timestamp) -> Result<bool, Error> {
+    tx.take_turn(Turn::Text(article, text_hash))?;
+    let same: Option<CommentId> = on!(tx.conn(), |c| comments::table
         .filter(comments::article_id.eq(article))
         .filter(comments::text_hash.eq(text_hash))
         .filter(comments::created_at.gt(now.minus(DOUBLE_WITHIN)))
@@ -244,6 +265,7 @@ fn write_text(tx: &mut Tx<'_>, comment: &mut Comment, text: &Text) -> Result<(),
 pub fn remove(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     carry(tx, comment, Some(comment.status), Status::Removed)?;
     words::forget(tx, comment.id)?;
+    idempotency::forget(tx, comment)?;
     if has_children(tx.conn(), comment.id)? {
         return wipe(tx, comment);
     }
@@ -261,7 +283,7 @@ pub fn remove(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
             None => None,
         };
     }
-    Ok(())
+    words::numbers_may_return(tx)
 }
 
 fn has_children(conn: &mut Conn, id: CommentId) -> Result<bool, Error> {
@@ -314,8 +336,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
         on!(tx.conn(), |c| diesel::update(comments::table.find(comment.id)).set(set).execute(c))?;
     }
     if public > 0 {
-        let (title, url) = (comment.article_title.as_deref(), comment.article_url.as_deref());
-        articles::adopt_hints(tx, comment.article_id, title, url)?;
+        tx.adopt_hints(comment.article_id, comment.article_title.as_deref(), comment.article_url.as_deref());
     }
     if let Some(parent) = comment.parent_id {
         tell_parents(tx, parent, i32::try_from(public).unwrap_or(0), visible)?;

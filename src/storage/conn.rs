@@ -90,6 +90,16 @@ impl Conn {
 
     /// Whether it is of no use any more: dead, or in a transaction that nobody ended.
     pub(super) fn is_broken(&mut self) -> bool {
-        on!(self, |c| c.broken())
+        match self {
+            Self::Sqlite(c) => c.broken(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => c.broken() || super::postgres::has_ended(),
+        }
+    }
+
+    /// Whether other connections write to this database at the same time. SQLite's writer is alone in its process, and
+    /// waits for those of other processes before it begins.
+    pub(super) fn is_shared(&self) -> bool {
+        !matches!(self, Self::Sqlite(_))
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
+use super::comments::Comment;
 use super::conn::{Conn, on};
 use super::schema::idempotency_keys;
-use super::tx::Tx;
+use super::tx::{Turn, Tx};
 use crate::domain::ids::{AuthorId, CommentId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -48,8 +49,9 @@ pub fn find(conn: &mut Conn, site: SiteId, key_hash: &[u8], now: Timestamp) -> R
         .optional())?)
 }
 
-/// Remembers an answer; `false` when the key is taken. An answer that is too old gives way.
+/// Remembers an answer (a twin on another connection waits for it); `false` when the key is taken. An answer that is too old gives way.
 pub fn remember(tx: &mut Tx<'_>, answer: &Remembered) -> Result<bool, Error> {
+    tx.take_turn(Turn::Request(answer.site_id, &answer.key_hash))?;
     let stale = idempotency_keys::table
         .find((answer.site_id, &answer.key_hash))
         .filter(idempotency_keys::created_at.le(answer.created_at.minus(KEPT_FOR)));
@@ -61,8 +63,26 @@ pub fn remember(tx: &mut Tx<'_>, answer: &Remembered) -> Result<bool, Error> {
     Ok(added == 1)
 }
 
-/// Forgets what is older than 24 hours.
-pub fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, Error> {
-    let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(now.minus(KEPT_FOR)));
-    Ok(on!(tx.conn(), |c| diesel::delete(old).execute(c))?)
+/// Forgets the answer about a comment that was removed for good: it repeats the comment's text.
+pub(super) fn forget(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
+    let about = idempotency_keys::table
+        .filter(idempotency_keys::created_at.ge(comment.created_at.minus(Duration::from_secs(1))))
+        .filter(idempotency_keys::created_at.le(comment.created_at.plus(Duration::from_secs(1))))
+        .filter(idempotency_keys::comment_id.eq(comment.id));
+    on!(tx.conn(), |c| diesel::delete(about).execute(c))?;
+    Ok(())
+}
+
+/// Forgets what is older than 24 hours, at most `limit` answers. Returns how many.
+pub fn sweep(tx: &mut Tx<'_>, now: Timestamp, limit: i64) -> Result<usize, Error> {
+    let old = idempotency_keys::table
+        .filter(idempotency_keys::created_at.le(now.minus(KEPT_FOR)))
+        .order(idempotency_keys::created_at)
+        .limit(limit)
+        .select((idempotency_keys::site_id, idempotency_keys::key_hash));
+    let keys: Vec<(SiteId, Vec<u8>)> = on!(tx.conn(), |c| old.load(c))?;
+    for (site, hash) in &keys {
+        on!(tx.conn(), |c| diesel::delete(idempotency_keys::table.find((site, hash))).execute(c))?;
+    }
+    Ok(keys.len())
 }

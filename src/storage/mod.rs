@@ -24,6 +24,7 @@ mod threads;
 mod tx;
 pub mod types;
 pub mod words;
+mod writers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,8 +35,9 @@ use tokio::sync::Notify;
 
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
-use self::threads::{Connect, Readers, WriterSettings, Writers};
+use self::threads::{Connect, Readers};
 pub use self::tx::Tx;
+use self::writers::{WriterSettings, Writers};
 use crate::error::Error;
 
 /// Where the data lies and how many connections may be open.
@@ -156,11 +158,11 @@ impl Db {
         &self.inner.outbox_has_work
     }
 
-    /// Runs `work` on a reading connection. Errors: [`Error::Busy`] when the queue is full or the database away.
+    /// Runs `work` on a reading connection; perhaps twice, when the connection breaks. Errors: [`Error::Busy`] when the queue is full or the database away.
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
+        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
         match &self.inner.readers {
             Some(readers) => readers.run(work).await,
@@ -168,12 +170,13 @@ impl Db {
         }
     }
 
-    /// Runs `work` as a transaction: all of it is durable when this returns `Ok`, none of it when it returns `Err`.
-    /// Errors as [`Db::read`].
+    /// Runs `work` as a transaction: all of it is durable when this returns `Ok`, none of it when it returns `Err`. It may
+    /// be run again after it was taken back (another job of its group failed, another connection was in the way), so it
+    /// changes nothing outside the transaction. Errors as [`Db::read`].
     pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     {
         match &self.inner.writers {
             Some(writers) => writers.run(work).await,

@@ -2,7 +2,7 @@
 //! that owns it, TLS by rustls. No libpq, so a fresh machine needs a C compiler and nothing else
 //! (docs/decisions/001-storage.md).
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::ConfigVerifierExt;
+use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -24,21 +25,42 @@ use crate::error::Error;
 pub type PgConn = AsyncConnectionWrapper<AsyncPgConnection, ThreadRuntime>;
 
 thread_local! {
-    /// One small runtime per thread that owns connections. With timers, which the wrapper's own runtime lacks.
+    /// One small runtime per thread that owns a connection. With timers, which the wrapper's own runtime lacks.
     static RUNTIME: OnceCell<tokio::runtime::Runtime> = const { OnceCell::new() };
+    /// The task that drives this thread's one connection; it ends when the connection does.
+    static DRIVER: RefCell<Option<AbortHandle>> = const { RefCell::new(None) };
 }
 
 /// Runs the driver's futures on the thread's own runtime. Never used from inside an async task, where it would panic.
 pub struct ThreadRuntime;
 
 impl BlockOn for ThreadRuntime {
+    /// Waits for an answer, but not for ever: `statement_timeout` binds a server that lives, this binds one that is frozen
+    /// or cut off. Without its driver the connection is dead, and the future that waited for it fails.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        with_runtime(|runtime| runtime.block_on(future))
+        with_runtime(|runtime| {
+            runtime.block_on(async {
+                let mut future = std::pin::pin!(future);
+                if let Ok(output) = tokio::time::timeout(ANSWER_LIMIT, &mut future).await {
+                    return output;
+                }
+                tracing::warn!("PostgreSQL does not answer; the connection is given up");
+                DRIVER.with_borrow(|driver| driver.as_ref().map(AbortHandle::abort));
+                future.await
+            })
+        })
     }
 
     fn get_runtime() -> Self {
         Self
     }
+}
+
+/// Whether this thread's connection has ended. Lets the driver look at its socket first, so that a server that went away
+/// meanwhile is noticed before a statement is risked.
+pub(super) fn has_ended() -> bool {
+    with_runtime(|runtime| runtime.block_on(tokio::task::yield_now()));
+    DRIVER.with_borrow(|driver| driver.as_ref().is_none_or(AbortHandle::is_finished))
 }
 
 #[expect(clippy::expect_used, reason = "a process that cannot make a timer and a socket cannot serve at all")]
@@ -53,26 +75,38 @@ fn with_runtime<T>(run: impl FnOnce(&tokio::runtime::Runtime) -> T) -> T {
 /// How long opening a connection may take in all: a server that accepts and stays mute is given up too.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long an answer may take: above `statement_timeout`, so that a server that lives is the first to give up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(12);
+
 /// What every session starts with. `statement_timeout` and `lock_timeout` are far above what a statement of ours takes.
 const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
                        SET idle_in_transaction_session_timeout = '60s'";
 
-/// Opens a connection; blocks the calling thread for at most five seconds.
+/// Opens this thread's connection; blocks for at most five seconds. An error tells the operator what the server, or the
+/// way to it, said.
 pub(super) fn open(url: &str) -> Result<Conn, Error> {
     let (config, verified) = parse(url)?;
     let opened = with_runtime(|runtime| {
         runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(&config, verified)).await })
     });
-    let mut conn: PgConn =
-        opened.map_err(|_| away("no answer within five seconds"))?.map_err(|cause| away(&cause.to_string()))?.into();
+    let away = |cause: &str| Error::internal(format!("database.url: cannot reach PostgreSQL: {cause}"));
+    let mut conn: PgConn = opened
+        .map_err(|_| away("no answer within five seconds"))?
+        .map_err(|cause| away(&causes(cause.as_ref())))?
+        .into();
     conn.batch_execute(SESSION)?;
     Ok(Conn::Postgres(conn))
 }
 
-/// The database cannot be reached: worth another try, never the client's fault.
-fn away(cause: &str) -> Error {
-    tracing::warn!(cause, "cannot open a connection to PostgreSQL");
-    Error::Busy
+/// An error with everything below it: the driver's own sentence is often just "db error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
 }
 
 async fn connect(
@@ -81,27 +115,26 @@ async fn connect(
 ) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
     let tls = MakeRustlsConnect::new(if verified { verifying_tls()? } else { trusting_tls() });
     let (client, connection) = config.connect(tls).await?;
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "a connection to PostgreSQL ended");
         }
     });
+    DRIVER.set(Some(driver.abort_handle()));
     Ok(AsyncPgConnection::try_from(client).await?)
 }
 
 /// Reads the URL. Says whether the server's certificate must be verified: over TCP it must, unless the URL asks for less.
 /// The driver knows `disable`, `prefer` and `require` only, so `verify-full` is taken out of the URL before.
 fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), Error> {
-    let mut url = url::Url::parse(url).map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
-    let asked = url.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, mode)| mode.into_owned());
-    let rest: Vec<(String, String)> =
-        url.query_pairs().filter(|(key, _)| key != "sslmode").map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-    url.set_query(None);
-    if !rest.is_empty() {
-        url.query_pairs_mut().extend_pairs(rest);
-    }
-    let mut config: tokio_postgres::Config =
-        url.as_str().parse().map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
+    let parsed = url::Url::parse(url).map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
+    let asked = parsed.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, mode)| mode.into_owned());
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let rest: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("sslmode=")).collect();
+    let mut config: tokio_postgres::Config = format!("{base}?{}", rest.join("&"))
+        .trim_end_matches('?')
+        .parse()
+        .map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
     let (mode, verified) = match asked.as_deref() {
         Some("disable") => (SslMode::Disable, true),
         Some("prefer") => (SslMode::Prefer, false),

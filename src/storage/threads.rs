@@ -1,31 +1,24 @@
-//! The threads that own the connections. Readers take one closure at a time. The writer commits in groups: it takes what is
-//! queued now and never waits for more, runs each job in a savepoint, writes the buffered rows and counters once, commits
-//! once, and only then answers: an answer means that the comment is on disk. Queues are bounded; full is [`Error::Busy`].
+//! The threads that own the connections, and how a connection is made anew after it broke. Readers take one closure at a
+//! time; the writers are in `writers.rs`. Queues are bounded; full is [`Error::Busy`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use super::conn::Conn;
-use super::tx::{Buffers, Tx};
 use crate::error::Error;
 
 /// Makes a new connection, at the start and after one broke.
 pub(super) type Connect = Arc<dyn Fn() -> Result<Conn, Error> + Send + Sync>;
 
-/// Told after each commit that left work for the outbox.
-pub(super) type AfterWork = Arc<dyn Fn() + Send + Sync>;
-
 /// Read jobs that may wait; more is [`Error::Busy`]. At 100 microseconds each, the last one waits a quarter of a second.
 const READ_QUEUE: usize = 2048;
 
-/// Write jobs that may wait: about half a second of work at the measured 10,000 jobs a second.
-const WRITE_QUEUE: usize = 4096;
-
-type ReadJob = Box<dyn FnOnce(Result<&mut Conn, Error>) + Send>;
+type ReadJob = Box<dyn FnOnce(&mut Held<'_>) + Send>;
 
 /// The reading threads.
 pub(super) struct Readers {
@@ -46,22 +39,27 @@ impl Readers {
         Ok((Self { queue }, threads))
     }
 
-    /// Runs `work` on a reader's connection.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    /// Runs `work` on a reader's connection, and once more on a new one when the first broke meanwhile: reading twice
+    /// harms nobody.
+    pub async fn run<T, F>(&self, mut work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Conn) -> Result<T, Error> + Send + 'static,
+        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job: ReadJob = Box::new(move |conn| {
-            let _ = reply.send(conn.and_then(work)); // The asker may have gone.
+        let job: ReadJob = Box::new(move |held| {
+            let mut result = held.get().and_then(&mut work);
+            if matches!(result, Err(Error::Busy)) && held.is_lost() {
+                result = held.get().and_then(&mut work);
+            }
+            let _ = reply.send(result); // The asker may have gone.
         });
         self.queue.try_send(job).map_err(|full| queue_full(&full))?;
         answer.await.map_err(|_| Error::internal("a read panicked"))?
     }
 }
 
-fn queue_full<T>(error: &TrySendError<T>) -> Error {
+pub(super) fn queue_full<T>(error: &TrySendError<T>) -> Error {
     match error {
         TrySendError::Full(_) => tracing::warn!("the storage queue is full"),
         TrySendError::Disconnected(_) => tracing::error!("the storage threads have ended"),
@@ -71,7 +69,7 @@ fn queue_full<T>(error: &TrySendError<T>) -> Error {
 
 /// Starts a thread that makes its own connection (a PostgreSQL one lives on the thread that opened it) and waits until it
 /// has one.
-fn spawn(
+pub(super) fn spawn(
     name: String,
     connect: &Connect,
     run: impl FnOnce(Conn, &Connect) + Send + 'static,
@@ -93,199 +91,63 @@ fn spawn(
 }
 
 fn read_loop(jobs: &Receiver<ReadJob>, conn: Conn, connect: &Connect) {
-    let mut held = Held { conn: Some(conn), connect };
+    let mut held = Held::new(conn, connect);
     while let Ok(job) = jobs.recv() {
-        let outcome = catch_unwind(AssertUnwindSafe(|| job(held.get())));
+        let outcome = catch_unwind(AssertUnwindSafe(|| job(&mut held)));
         if outcome.is_err() {
             tracing::error!("a read panicked");
         }
-        held.drop_if_broken();
     }
 }
 
 /// A connection that is made anew when it broke.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     conn: Option<Conn>,
     connect: &'a Connect,
+    pub(super) is_shared: bool,
+    /// No connection is tried before this.
+    not_before: Option<Instant>,
 }
 
-impl Held<'_> {
-    fn get(&mut self) -> Result<&mut Conn, Error> {
+/// After a connection could not be made, everybody is told so at once for this long, so that the queue does not wait for
+/// one time-out after the other.
+const PAUSE: Duration = Duration::from_millis(250);
+
+impl<'a> Held<'a> {
+    pub(super) fn new(conn: Conn, connect: &'a Connect) -> Self {
+        Self { is_shared: conn.is_shared(), conn: Some(conn), connect, not_before: None }
+    }
+
+    /// Whether the connection broke.
+    fn is_lost(&mut self) -> bool {
+        self.conn.as_mut().is_some_and(Conn::is_broken)
+    }
+
+    /// The connection; one that is dead, or inside a transaction that nobody ended, is replaced.
+    #[expect(clippy::disallowed_methods, reason = "a pause between tries, told to nobody")]
+    pub(super) fn get(&mut self) -> Result<&mut Conn, Error> {
+        if self.is_lost() {
+            self.conn = None;
+        }
         if self.conn.is_none() {
-            self.conn = Some((self.connect)()?);
+            if self.not_before.is_some_and(|at| Instant::now() < at) {
+                return Err(Error::Busy);
+            }
+            self.conn = Some((self.connect)().map_err(|error| {
+                tracing::warn!(%error, cause = error.inside(), "the database is away");
+                self.not_before = Some(Instant::now() + jittered(PAUSE));
+                Error::Busy
+            })?);
+            self.not_before = None;
         }
         self.conn.as_mut().ok_or(Error::Busy)
     }
-
-    /// A connection that is dead, or inside a transaction that nobody ended, is of no use any more.
-    fn drop_if_broken(&mut self) {
-        if self.conn.as_mut().is_some_and(Conn::is_broken) {
-            self.conn = None;
-        }
-    }
 }
 
-/// A unit of work for the writer: run inside the group's transaction, answered after its end.
-trait Job: Send {
-    /// Whether it succeeded; if not, its savepoint is taken back.
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Tells the asker; `failure` when the group as a whole failed.
-    fn answer(self: Box<Self>, failure: Option<Error>);
-}
-
-struct Write<F, T> {
-    work: Option<F>,
-    result: Option<Result<T, Error>>,
-    reply: oneshot::Sender<Result<T, Error>>,
-}
-
-impl<T, F> Job for Write<F, T>
-where
-    T: Send,
-    F: FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send,
-{
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        let result = work(tx);
-        let done = result.is_ok();
-        self.result = Some(result);
-        done
-    }
-
-    fn answer(self: Box<Self>, failure: Option<Error>) {
-        let result = match (self.result, failure) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Some(failure)) => Err(failure),
-            (Some(done), None) => done,
-            (None, None) => Err(Error::internal("a write panicked")),
-        };
-        let _ = self.reply.send(result); // The asker may have gone; what is committed stays.
-    }
-}
-
-/// The writing threads: one for SQLite, which has one writer anyway.
-pub(super) struct Writers {
-    queue: Sender<Box<dyn Job>>,
-}
-
-/// How a writing thread works.
-pub(super) struct WriterSettings {
-    /// Threads with a connection each.
-    pub threads: usize,
-    /// Jobs per commit at most.
-    pub group: usize,
-    /// Called after a commit that left work for the outbox.
-    pub after_work: AfterWork,
-}
-
-impl Writers {
-    /// Starts the threads; the first connections are made here.
-    pub fn start(settings: &WriterSettings, connect: &Connect) -> Result<(Self, Vec<JoinHandle<()>>), Error> {
-        let (queue, jobs) = crossbeam_channel::bounded::<Box<dyn Job>>(WRITE_QUEUE);
-        let threads = (0..settings.threads.max(1))
-            .map(|number| {
-                let (jobs, after_work, group) = (jobs.clone(), settings.after_work.clone(), settings.group.max(1));
-                spawn(format!("writer-{number}"), connect, move |conn, connect| {
-                    let held = Held { conn: Some(conn), connect };
-                    Writer { jobs, held, group, buffers: Buffers::default(), after_work }.run();
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok((Self { queue }, threads))
-    }
-
-    /// Whether no job waits.
-    pub fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Runs `work` in a transaction and waits until it is durable.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job = Box::new(Write { work: Some(work), result: None, reply });
-        self.queue.try_send(job).map_err(|full| queue_full(&full))?;
-        answer.await.map_err(|_| Error::internal("the writer ended"))?
-    }
-}
-
-struct Writer<'a> {
-    jobs: Receiver<Box<dyn Job>>,
-    held: Held<'a>,
-    group: usize,
-    buffers: Buffers,
-    after_work: AfterWork,
-}
-
-impl Writer<'_> {
-    fn run(&mut self) {
-        let mut group: Vec<Box<dyn Job>> = Vec::with_capacity(self.group);
-        while let Ok(first) = self.jobs.recv() {
-            group.push(first);
-            group.extend(self.jobs.try_iter().take(self.group - 1));
-            let outcome = self.commit(&mut group);
-            let left_work = outcome.as_ref().is_ok_and(|left_work| *left_work);
-            let failed = outcome.err();
-            for job in group.drain(..) {
-                job.answer(failed.as_ref().map(same_failure));
-            }
-            if left_work {
-                (self.after_work)();
-            }
-        }
-    }
-
-    /// Runs the group in one transaction. Returns whether it left work for the outbox.
-    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<bool, Error> {
-        let outcome = self.held.get().and_then(|conn| run_group(conn, &mut self.buffers, group));
-        if outcome.is_err() {
-            self.buffers = Buffers::default();
-        }
-        self.held.drop_if_broken();
-        outcome
-    }
-}
-
-/// The group failed for one reason; each asker gets it. An inside cause is logged once, here.
-fn same_failure(error: &Error) -> Error {
-    match error {
-        Error::Internal(cause) => Error::internal(cause.to_string()),
-        _ => Error::Busy,
-    }
-}
-
-fn run_group(conn: &mut Conn, buffers: &mut Buffers, group: &mut [Box<dyn Job>]) -> Result<bool, Error> {
-    conn.begin()?;
-    let outcome = run_jobs(conn, buffers, group).and_then(|()| {
-        let left_work = buffers.has_work();
-        buffers.flush(conn)?;
-        conn.commit()?;
-        Ok(left_work)
-    });
-    if outcome.is_err() {
-        // A failed commit has rolled back already; a second rollback only says so.
-        let _ = conn.rollback();
-    }
-    outcome
-}
-
-fn run_jobs(conn: &mut Conn, buffers: &mut Buffers, group: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    for job in group {
-        let mark = buffers.mark();
-        conn.nest()?;
-        let done = catch_unwind(AssertUnwindSafe(|| job.run(&mut Tx::new(conn, buffers)))).unwrap_or_else(|_| {
-            tracing::error!("a write panicked");
-            false
-        });
-        if done {
-            conn.commit()?;
-        } else {
-            buffers.cut_back(mark);
-            conn.rollback()?;
-        }
-    }
-    Ok(())
+/// A pause between one and two times as long, so that instances that lost the same server do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without randomness the pause is the shortest, which is fine too.
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(1.0 + f64::from(byte[0]) / 255.0)
 }

@@ -18,6 +18,45 @@ use crate::error::Error;
 pub struct Tx<'a> {
     conn: &'a mut Conn,
     buffers: &'a mut Buffers,
+    /// Nothing else is in the transaction, so waiting for other connections harms nobody.
+    alone: bool,
+}
+
+/// What only one transaction at a time may work on. SQLite has one writer; on PostgreSQL it is an advisory lock that the
+/// end of the transaction releases.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Turn<'a> {
+    /// Everything that exists below an article: decisions, edits, replies.
+    Article(ArticleId),
+    /// An article that is made.
+    NewArticle(SiteId, &'a str),
+    /// A text on an article, so that of two doubles one finds the other.
+    Text(ArticleId, &'a [u8]),
+    /// A request that may come twice.
+    Request(SiteId, &'a [u8]),
+}
+
+#[cfg(feature = "postgres")]
+impl Turn<'_> {
+    /// The lock's number: the same in every process and version, so that a rolling upgrade keeps its promises.
+    fn number(self) -> i64 {
+        use sha2::{Digest, Sha256};
+        let parts: (u8, [&[u8]; 2]) = match &self {
+            Self::Article(id) => (1, [id.as_bytes(), &[]]),
+            Self::NewArticle(site, key) => (2, [site.as_bytes(), key.as_bytes()]),
+            Self::Text(article, hash) => (3, [article.as_bytes(), hash]),
+            Self::Request(site, hash) => (4, [site.as_bytes(), hash]),
+        };
+        let digest = Sha256::new().chain_update([parts.0]).chain_update(parts.1[0]).chain_update(parts.1[1]).finalize();
+        digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    locked: bool,
 }
 
 /// Rows and counter changes that the group's last step writes.
@@ -31,8 +70,23 @@ pub(super) struct Buffers {
 
 enum Bump {
     Article(ArticleId, ArticleBump),
+    Hints(ArticleId, Hints),
     Site(SiteId, SiteBump),
     Author(AuthorId, AuthorBump),
+}
+
+/// What a visitor said of an article.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub title: Option<String>,
+    pub url: Option<String>,
+}
+
+impl Hints {
+    fn add(&mut self, later: Self) {
+        self.title = self.title.take().or(later.title);
+        self.url = self.url.take().or(later.url);
+    }
 }
 
 /// How full the buffers were before a job, so that a failed one leaves nothing.
@@ -45,8 +99,36 @@ pub(super) struct Mark {
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(conn: &'a mut Conn, buffers: &'a mut Buffers) -> Self {
-        Self { conn, buffers }
+    pub(super) fn new(conn: &'a mut Conn, buffers: &'a mut Buffers, alone: bool) -> Self {
+        Self { conn, buffers, alone }
+    }
+
+    /// Takes a turn, held until the transaction ends. Inside a group nobody waits: two groups that each held what the
+    /// other wants would lock each other out, so [`Error::Busy`] sends the job to a transaction of its own, where it
+    /// waits.
+    pub(super) fn take_turn(&mut self, turn: Turn<'_>) -> Result<(), Error> {
+        match self.conn {
+            Conn::Sqlite(_) => {
+                let _ = turn; // Its one writer takes one job at a time.
+                Ok(())
+            }
+            #[cfg(feature = "postgres")]
+            Conn::Postgres(c) => {
+                let sql = if self.alone {
+                    "SELECT true AS locked FROM pg_advisory_xact_lock($1)"
+                } else {
+                    "SELECT pg_try_advisory_xact_lock($1) AS locked"
+                };
+                let Locked { locked } =
+                    diesel::sql_query(sql).bind::<diesel::sql_types::BigInt, _>(turn.number()).get_result(c)?;
+                if locked { Ok(()) } else { Err(Error::Busy) }
+            }
+        }
+    }
+
+    /// Whether a job that failed so may succeed in a transaction of its own: it met another connection.
+    pub(super) fn may_pass_alone(&self, error: &Error) -> bool {
+        !self.alone && matches!(error, Error::Busy) && self.conn.is_shared()
     }
 
     /// The connection, for statements that run now.
@@ -81,6 +163,14 @@ impl<'a> Tx<'a> {
     /// Changes an article's counters.
     pub fn bump_article(&mut self, id: ArticleId, by: ArticleBump) {
         self.buffers.bumps.push(Bump::Article(id, by));
+    }
+
+    /// Gives an article a title and an address where it has none; what is stored is never overwritten.
+    pub fn adopt_hints(&mut self, id: ArticleId, title: Option<&str>, url: Option<&str>) {
+        if title.is_some() || url.is_some() {
+            let hints = Hints { title: title.map(str::to_owned), url: url.map(str::to_owned) };
+            self.buffers.bumps.push(Bump::Hints(id, hints));
+        }
     }
 
     /// Changes a site's counters.
@@ -125,11 +215,13 @@ impl Buffers {
 
     fn write_counters(&mut self, conn: &mut Conn) -> Result<(), Error> {
         let mut articles: BTreeMap<ArticleId, ArticleBump> = BTreeMap::new();
+        let mut hints: BTreeMap<ArticleId, Hints> = BTreeMap::new();
         let mut sites: BTreeMap<SiteId, SiteBump> = BTreeMap::new();
         let mut authors: BTreeMap<AuthorId, AuthorBump> = BTreeMap::new();
         for bump in self.bumps.drain(..) {
             match bump {
                 Bump::Article(id, by) => articles.entry(id).or_default().add(by),
+                Bump::Hints(id, new) => hints.entry(id).or_default().add(new),
                 Bump::Site(id, by) => sites.entry(id).or_default().add(by),
                 Bump::Author(id, by) => authors.entry(id).or_default().add(by),
             }
@@ -139,6 +231,10 @@ impl Buffers {
         }
         for (id, by) in articles {
             on!(&mut *conn, |c| BumpArticle { id, by }.execute(c))?;
+            // The first approved comment on an article is rare enough for a statement of its own.
+            if let Some(hints) = hints.remove(&id) {
+                super::articles::adopt_hints(conn, id, &hints)?;
+            }
         }
         for (id, by) in sites {
             on!(&mut *conn, |c| BumpSite { id, by }.execute(c))?;

@@ -91,6 +91,17 @@ pub(super) fn forget(tx: &mut Tx<'_>, id: CommentId) -> Result<(), Error> {
     Ok(())
 }
 
+/// SQLite gives the number of a deleted last row to the next one, so the index must not think that it has that one.
+pub(super) fn numbers_may_return(tx: &mut Tx<'_>) -> Result<(), Error> {
+    let Conn::Sqlite(c) = tx.conn() else { return Ok(()) };
+    diesel::sql_query(
+        "UPDATE meta SET value = (SELECT coalesce(max(seq), 0) FROM comments) WHERE key = 'words_until' \
+         AND CAST(value AS INTEGER) > (SELECT coalesce(max(seq), 0) FROM comments)",
+    )
+    .execute(c)?;
+    Ok(())
+}
+
 #[derive(QueryableByName)]
 struct TailRow {
     #[diesel(sql_type = BigInt)]
@@ -132,13 +143,14 @@ pub fn catch_up(tx: &mut Tx<'_>, limit: i64) -> Result<usize, Error> {
     Ok(rows.len())
 }
 
-/// Comments of the tail that a question matches, found by reading it. At most this many rows are read; a tail that long
-/// means that the index is about to catch up.
-const LONGEST_TAIL: i64 = 50_000;
+/// Comments of the tail that a question matches are found by reading it, in pieces. At most this many rows are read; a tail
+/// that long means that the index is about to catch up.
+const LONGEST_TAIL: usize = 50_000;
+const PIECE: i64 = 500;
 
 /// The ids of comments that match and are not in the index yet.
 pub(super) fn find_in_tail(conn: &mut Conn, question: &[String]) -> Result<Vec<CommentId>, Error> {
-    let until = words_until(conn)?;
+    let mut until = words_until(conn)?;
     let Conn::Sqlite(c) = conn else { return Ok(Vec::new()) };
     let matches = |row: &TailRow| {
         let words = Words::of(row.id, &row.name, &row.body).words;
@@ -147,7 +159,15 @@ pub(super) fn find_in_tail(conn: &mut Conn, question: &[String]) -> Result<Vec<C
         };
         question.iter().all(has)
     };
-    Ok(tail(c, until, LONGEST_TAIL)?.iter().filter(|row| matches(row)).map(|row| row.id).collect())
+    let (mut found, mut read) = (Vec::new(), 0);
+    while read < LONGEST_TAIL {
+        let rows = tail(c, until, PIECE)?;
+        let Some(last) = rows.last() else { break };
+        until = last.seq;
+        read += rows.len();
+        found.extend(rows.iter().filter(|row| matches(row)).map(|row| row.id));
+    }
+    Ok(found)
 }
 
 /// A condition on `comments`: its words have every word of the question, each as the beginning of a word.

@@ -40,7 +40,7 @@ CREATE TABLE articles (
     version       BIGINT  NOT NULL,        -- raised by every change that a reader can see
     created_at    BIGINT  NOT NULL,
     UNIQUE (site_id, key)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE authors (
     id         BLOB   NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -124,7 +124,7 @@ CREATE TABLE events (
     to_status   SMALLINT,
     via         SMALLINT NOT NULL,
     reason      TEXT
-);
+) WITHOUT ROWID;
 CREATE INDEX events_comment ON events (comment_id, id);
 CREATE INDEX events_site ON events (site_id, id);
 
@@ -143,7 +143,7 @@ CREATE TABLE outbox (
     created_at  BIGINT   NOT NULL,
     finished_at BIGINT,
     failed_at   BIGINT
-);
+) WITHOUT ROWID;
 CREATE INDEX outbox_due ON outbox (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_account ON outbox (account_id, created_at) WHERE account_id IS NOT NULL;
 CREATE INDEX outbox_finished ON outbox (finished_at) WHERE finished_at IS NOT NULL;

@@ -7,5 +7,6 @@ mod limits;
 mod moderation;
 mod own;
 mod privacy;
+mod races;
 mod reading;
 mod submission;

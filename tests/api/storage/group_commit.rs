@@ -6,7 +6,7 @@ use afterword::error::Error;
 use afterword::storage::{ArticleBump, Db, articles, comments, events, outbox, sites};
 
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
-use crate::support::rows;
+use crate::support::{postgres, rows};
 
 on_both_databases!(
     a_failed_job_leaves_nothing,
@@ -15,6 +15,22 @@ on_both_databases!(
     a_full_queue_is_busy,
     hot_articles_in_opposite_orders_do_not_deadlock,
 );
+
+/// A server that restarts, fails over or is cut off takes its connections with it; the next statement opens new ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_connections_are_made_anew() {
+    let database = TestDatabase::new(Backend::Postgres);
+    let db = database.open();
+    let (site, article) = blog(&db).await;
+    for round in 20..24 {
+        postgres::end_sessions(&database.settings.url);
+        let row = rows::comment(round, site, article, None, Status::Approved);
+        let id = row.id;
+        db.write(move |tx| rows::submit(tx, &row, 100 + round)).await.unwrap();
+        let found = db.read(move |conn| comments::find(conn, id)).await.unwrap();
+        assert!(found.is_some());
+    }
+}
 
 async fn blog(db: &Db) -> (SiteId, ArticleId) {
     let site = rows::site(1, "blog");

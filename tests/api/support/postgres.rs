@@ -137,3 +137,10 @@ pub fn empty_database() -> String {
     assert!(psql(cluster, &format!("CREATE DATABASE {name}")).status.success());
     url(cluster, &name)
 }
+
+/// Ends all sessions of the database that a URL names, as a restart of the server would.
+pub fn end_sessions(url: &str) {
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    assert!(psql(cluster(), &sql).status.success());
+}
