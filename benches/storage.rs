@@ -1,5 +1,5 @@
-//! Confirms on this machine what docs/decisions/001-storage.md builds on: group commit at 1, 32 and 256 clients, what
-//! savepoints cost, reads beside a saturated writer, and that kill -9 loses nothing that was acknowledged.
+//! Confirms on this machine what docs/decisions/001-storage.md builds on: group commit at 1, 32 and 256 clients, reads
+//! beside a saturated writer, and that kill -9 loses nothing that was acknowledged.
 //!
 //! `cargo bench --bench storage` runs the measurements; `cargo bench --bench storage -- kill 20` runs 20 rounds of kill -9,
 //! and `… -- raw FOLDER` prints the limits of SQLite itself.
@@ -57,7 +57,7 @@ fn measure() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let raw32 = raw(folder.path());
-    println!("submissions through Db::write (comment, author, words, event, outbox row, counters), synchronous=FULL");
+    println!("submissions through Db::write (comment, author, event, outbox row, counters), synchronous=FULL");
     for clients in [1, 32, 256] {
         let db = open(&folder.path().join(format!("writes-{clients}.db")));
         let writes = runtime.block_on(saturate(&db, clients, WINDOW));

@@ -1,4 +1,4 @@
-//! The only place that reads the system's time and makes ids. Everything else is told what time it is, so that tests can
+//! The only place that reads the system's time for anything that is stored or shown, and the one that makes ids. Everything else is told what time it is, so that tests can
 //! let an hour pass in no time.
 
 use std::sync::{Arc, Mutex, PoisonError};

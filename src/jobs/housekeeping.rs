@@ -16,7 +16,7 @@ const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_millis(250);
 const CATCH_UP_PIECE: i64 = 64;
 
-/// A tail as long as this is indexed whether the writer is busy or not.
+/// After this long the index follows whether the writer is busy or not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Old rows are looked for this often.

@@ -107,7 +107,7 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// The rings of the settings. At 16 bytes a place the tables take at most 30 MiB, and what is not used costs nothing.
+    /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let clock = LimiterClock::new(clock);
         let ring = |settings, places| Ring::new(settings, places, &clock);

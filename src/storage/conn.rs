@@ -1,6 +1,7 @@
 //! One connection to either database, and the macro that writes a query once for both. `on!` compiles the query text for
 //! each database, so upserts, `RETURNING`, batch inserts and the statement cache stay each one's own
-//! (docs/decisions/001-storage.md). Transactions are begun here and nowhere else.
+//! (docs/decisions/001-storage.md). Transactions are begun through it, by the writers and the
+//! migrations and nobody else.
 
 use diesel::connection::{AnsiTransactionManager, Connection, TransactionManager};
 use diesel::result::QueryResult;

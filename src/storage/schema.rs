@@ -1,5 +1,6 @@
 //! The tables as Diesel sees them: hand-written, and meaning the same on both databases. Times are `BigInt`
-//! microseconds, enums `SmallInt`, ids [`Uid`](super::types::Uid). `tests/architecture.rs` selects every column on both.
+//! microseconds, enums `SmallInt`, ids [`Uid`](super::types::Uid). `tests/api/storage/schema.rs` selects every
+//! column on both.
 #![expect(missing_docs, reason = "the columns are documented in migrations/")]
 
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};

@@ -1,6 +1,6 @@
 //! What a write closure gets: the connection inside an open transaction, and buffers for what is written once per group of
-//! jobs (events, outbox rows, counter changes). A closure never begins a transaction and never awaits. It cannot read its
-//! own buffered rows back; that is the price of writing them together.
+//! jobs (events, outbox rows, counter changes). A closure never begins a transaction and never awaits. Of the buffered rows
+//! it reads only events back ([`Tx::log_of`]); that is the price of writing them together.
 
 use std::collections::BTreeMap;
 

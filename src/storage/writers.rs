@@ -230,7 +230,7 @@ impl Writer<'_> {
     }
 }
 
-/// The group failed for one reason; each asker gets it. An inside cause is logged once, here.
+/// The group failed for one reason; each asker gets it, and logs an inside cause with its own request id.
 fn same_failure(error: &Error) -> Error {
     match error {
         Error::Internal(cause) => Error::internal(cause.to_string()),

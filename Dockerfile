@@ -1,0 +1,28 @@
+# Two stages: build with the Rust toolchain, run in a small image without one.
+#   docker build -t afterword .
+#   docker run -p 8080:8080 -v afterword:/data -e AFTERWORD__SERVER__PUBLIC_URL=https://comments.example.org afterword
+FROM rust:1.95-slim-bookworm AS build
+# The embedded SQLite is C.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked && cp target/release/afterword /afterword
+
+FROM debian:bookworm-slim
+# Certificates, so that TLS to mail servers and databases can be verified.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /data --create-home afterword
+COPY --from=build /afterword /usr/local/bin/afterword
+USER 10001
+# Relative paths in the settings start here: the database, the key and the mails lie in /data.
+WORKDIR /data
+VOLUME /data
+ENV AFTERWORD__SERVER__LISTEN=0.0.0.0:8080 \
+    AFTERWORD__DATABASE__URL=sqlite:/data/afterword.db \
+    AFTERWORD__SECRETS__KEY_FILE=/data/secret.key \
+    AFTERWORD__MAIL__DIR=/data/mail
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["afterword", "health"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["afterword"]
+CMD ["serve"]
