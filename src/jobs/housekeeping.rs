@@ -12,12 +12,18 @@ use crate::storage::{idempotency, outbox, words};
 /// A change made by another process (the command line) is seen after this at the latest; the contract says a second.
 const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
 
-/// The search index follows this often while the writer has nothing better to do, and in pieces of this size.
+/// Whether the search index can follow is looked at this often.
 const CATCH_UP: Duration = Duration::from_millis(250);
-const CATCH_UP_PIECE: i64 = 64;
+
+/// It follows while no more than this many writes come in that time, in pieces of this many comments.
+const QUIET: u64 = 10;
+const CATCH_UP_PIECE: i64 = 256;
 
 /// After this long the index follows whether the writer is busy or not.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many pieces at most at a time, so that a busy writer is not kept from the rest for more than a second or two.
+const PIECES: usize = 200;
 
 /// Old rows are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -60,23 +66,34 @@ async fn sweep(service: &Service) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets the search index follow the comments.
+/// Lets the search index follow the comments, behind everything else that is written.
 async fn catch_up(service: &Service, stop: &CancellationToken) {
-    let mut waited = Duration::ZERO;
+    let (mut waited, mut seen) = (Duration::ZERO, service.db.writes());
     while !stop.is_cancelled() {
-        let piece = usize::try_from(CATCH_UP_PIECE).unwrap_or(usize::MAX);
-        if service.db.writer_is_idle() || waited >= PATIENCE {
-            match service.db.write(|tx| words::catch_up(tx, CATCH_UP_PIECE)).await {
-                Ok(taken) if taken == piece => continue,
-                Ok(_) => waited = Duration::ZERO,
-                Err(error) => tracing::warn!(%error, "the search index could not follow"),
-            }
-        } else {
-            waited += CATCH_UP;
-        }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(CATCH_UP) => {}
+            () = tokio::time::sleep(CATCH_UP) => waited += CATCH_UP,
+        }
+        let came = service.db.writes().saturating_sub(seen);
+        if came <= QUIET || waited >= PATIENCE {
+            if let Err(error) = follow(service).await {
+                tracing::warn!(%error, "the search index could not follow");
+            }
+            waited = Duration::ZERO;
+        }
+        seen = service.db.writes();
+    }
+}
+
+async fn follow(service: &Service) -> Result<(), Error> {
+    let piece = usize::try_from(CATCH_UP_PIECE).unwrap_or(usize::MAX);
+    for _ in 0..PIECES {
+        if service.db.read(words::is_complete).await? {
+            break;
+        }
+        if service.db.write(|tx| words::catch_up(tx, CATCH_UP_PIECE)).await? < piece {
+            break;
         }
     }
+    Ok(())
 }

@@ -148,9 +148,9 @@ impl Db {
         &self.inner.migrated
     }
 
-    /// Whether nothing waits to be written: the moment for work that can wait.
-    pub fn writer_is_idle(&self) -> bool {
-        self.inner.writers.as_ref().is_none_or(Writers::is_idle)
+    /// How many writes were asked for since the start: when few are added, it is the moment for work that can wait.
+    pub fn writes(&self) -> u64 {
+        self.inner.writers.as_ref().map_or(0, Writers::count)
     }
 
     /// Wakes when a commit left work in the outbox.

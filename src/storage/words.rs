@@ -125,6 +125,13 @@ fn tail(conn: &mut SqliteConnection, until: i64, limit: i64) -> QueryResult<Vec<
         .load(conn)
 }
 
+/// Whether the index has every comment: then there is no need to disturb the writer.
+pub fn is_complete(conn: &mut Conn) -> Result<bool, Error> {
+    let until = words_until(conn)?;
+    let Conn::Sqlite(c) = conn else { return Ok(true) };
+    Ok(tail(c, until, 1)?.is_empty())
+}
+
 /// Indexes up to `limit` comments of the tail. Returns how many it took; fewer than `limit` means that it is at the end.
 pub fn catch_up(tx: &mut Tx<'_>, limit: i64) -> Result<usize, Error> {
     let until = words_until(tx.conn())?;

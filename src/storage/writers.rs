@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -77,6 +78,7 @@ where
 /// The writing threads: one for SQLite, which has one writer anyway.
 pub(super) struct Writers {
     queue: Sender<Box<dyn Job>>,
+    count: AtomicU64,
 }
 
 /// How a writing thread works.
@@ -102,12 +104,12 @@ impl Writers {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok((Self { queue }, threads))
+        Ok((Self { queue, count: AtomicU64::new(0) }, threads))
     }
 
-    /// Whether no job waits.
-    pub fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+    /// Jobs that were asked for since the start.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Runs `work` in a transaction and waits until it is durable.
@@ -116,6 +118,7 @@ impl Writers {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     {
+        self.count.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Write { work, result: None, reply });
         self.queue.try_send(job).map_err(|full| queue_full(&full))?;
