@@ -11,6 +11,7 @@ use actix_web::{App as HttpApp, HttpServer, web};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::Error;
@@ -114,7 +115,13 @@ impl App {
         let worker = Arc::new(Worker::new(service.clone(), mailer, config)?);
         let rings = Rings::new(&config.limits, parts.clock);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
-        let state = State::new(service.clone(), rings, proxies, config.server.public_url.clone())?;
+        let state = State::new(
+            service.clone(),
+            rings,
+            Cache::new(u64::from(config.cache.megabytes) << 20),
+            proxies,
+            config.server.public_url.clone(),
+        )?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             workers => workers,

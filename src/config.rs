@@ -41,8 +41,18 @@ pub struct Config {
     pub fields: FieldRules,
     /// What is kept of visitors.
     pub privacy: Privacy,
+    /// Answers that are kept ready.
+    pub cache: Cache,
     /// What is logged.
     pub log: Log,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Megabytes of answers at most.
+    pub megabytes: u32,
 }
 
 /// `[server]`

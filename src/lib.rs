@@ -3,6 +3,7 @@
 //! must happen afterwards goes through the outbox to `jobs`.
 
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -87,6 +87,7 @@ const MAY_BRANCH: &[&str] = &[
     "src/storage/conn.rs",
     "src/storage/migrations.rs",
     "src/storage/mod.rs",
+    "src/storage/neighbours.rs",
     "src/storage/outbox.rs",
     "src/storage/queue.rs",
     "src/storage/sqlite.rs",

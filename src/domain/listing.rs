@@ -2,7 +2,7 @@
 //! given, never a number of rows, so it stays right while rows come and go.
 
 use super::comment::named_enum;
-use super::ids::CommentId;
+use super::ids::{ArticleId, CommentId, SiteId};
 
 named_enum! {
     /// The order of an article's roots; replies always follow their comment, oldest first.
@@ -66,6 +66,19 @@ impl Place {
             path: ReadingPath(path.to_vec()),
         })
     }
+}
+
+/// What a public answer is made from, as far as it can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The public list of an article.
+    Article(ArticleId),
+    /// The public lists of a site, taken together.
+    Site(SiteId),
+    /// Which articles a site has.
+    NewArticles(SiteId),
+    /// Anything: another process wrote, and nobody told what.
+    Everything,
 }
 
 #[cfg(test)]

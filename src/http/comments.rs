@@ -9,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::encoding::{json, public_answer};
 use super::error::{ApiError, Problem};
 use super::json::Fields;
-use super::reading::json_for_everybody;
 use super::request::{self, BodyType};
 use super::shapes::PublicShape;
 use crate::domain::fault::Fault;
@@ -294,5 +294,5 @@ pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
             pending: "Thank you. Your comment is waiting for approval; only you can see it here.",
         },
     };
-    json_for_everybody(&request, &answer)
+    Ok(public_answer(&request, "application/json", json(&answer)?))
 }

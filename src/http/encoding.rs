@@ -1,67 +1,78 @@
-//! Answers that caches keep: each form of the bytes (plain, gzip, brotli) has a strong `ETag` of its own, made from the
-//! bytes; a client that has it gets 304.
-
-use std::io::Write;
+//! Sends answers that caches keep: each form of the bytes (plain, gzip, brotli) has a strong `ETag` of its own; a client
+//! that has it gets 304.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use sha2::{Digest, Sha256};
 
-use crate::keys::hex;
+use super::State;
+use super::error::ApiError;
+use crate::cache::{Encoding, Ready};
+use crate::error::Error;
 
-/// Below this compression saves less than its headers cost.
-const WORTH_COMPRESSING: usize = 512;
+/// CDNs may keep an answer for seconds (contract §1).
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// A form in which bytes are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Identity,
-    Gzip,
-    Brotli,
-}
+impl State {
+    /// The answer to this request if it is ready; nothing else is looked at.
+    pub(super) fn ready(&self, path_and_query: &str, headers: &HeaderMap) -> Option<HttpResponse> {
+        self.cache.get(path_and_query).map(|ready| send(headers, &ready))
+    }
 
-impl Encoding {
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Identity => None,
-            Self::Gzip => Some("gzip"),
-            Self::Brotli => Some("br"),
-        }
+    /// Answers with what `make` makes, or has made before.
+    pub(super) async fn answer_from_cache<F>(&self, request: &HttpRequest, make: F) -> Result<HttpResponse, ApiError>
+    where
+        F: Future<Output = Result<Ready, ApiError>>,
+    {
+        let address = request.uri().path_and_query().map_or("", |text| text.as_str());
+        let ready = self.cache.get_or_make(address, make).await?;
+        Ok(send(request.headers(), &ready))
     }
 }
 
-/// A public answer for everybody: cached by browsers only to be asked again, by CDNs for seconds (contract §1).
+/// A public answer for everybody that is not worth keeping.
 pub fn public_answer(request: &HttpRequest, content_type: &'static str, body: Vec<u8>) -> HttpResponse {
-    let encoding = if body.len() < WORTH_COMPRESSING { Encoding::Identity } else { preferred(request.headers()) };
-    let digest = hex(Sha256::digest(&body).first_chunk::<12>().unwrap_or(&[0; 12]));
-    let tag = match encoding.name() {
-        None => format!("\"{digest}\""),
-        Some(name) => format!("\"{digest}-{name}\""),
-    };
-    let known = matches_etag(request.headers(), &tag);
-    let mut response = HttpResponse::build(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
-    response
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header(("cdn-cache-control", "max-age=5, stale-while-revalidate=30"))
-        .insert_header((header::VARY, "Accept, Accept-Encoding"));
+    send(request.headers(), &Ready::unkept(content_type, body))
+}
+
+/// JSON that is the same for everybody.
+pub fn json<T: serde::Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {
+    Ok(serde_json::to_vec(answer).map_err(Error::internal)?)
+}
+
+fn send(headers: &HeaderMap, ready: &Ready) -> HttpResponse {
+    let (encoding, form) = ready.form(preferred(headers));
+    let known = matches_etag(headers, &form.etag);
+    let mut response = HttpResponse::new(if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let sent = response.headers_mut();
+    if let Ok(etag) = HeaderValue::from_maybe_shared(form.etag.clone()) {
+        sent.insert(header::ETAG, etag);
+    }
+    sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    sent.insert(CDN_CACHE_CONTROL, HeaderValue::from_static("max-age=5, stale-while-revalidate=30"));
+    sent.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if known {
-        return response.finish();
+        return response;
     }
-    if let Some(name) = encoding.name() {
-        response.insert_header((header::CONTENT_ENCODING, name));
+    sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(ready.content_type));
+    let name = match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some("gzip"),
+        Encoding::Brotli => Some("br"),
+    };
+    if let Some(name) = name {
+        sent.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
     }
-    response.content_type(content_type).body(encoded(encoding, body))
+    response.set_body(actix_web::body::BoxBody::new(form.bytes.clone()))
 }
 
 /// Whether `If-None-Match` names this tag. Weak comparison, as RFC 9110 §13.1.2 says.
-fn matches_etag(headers: &HeaderMap, tag: &str) -> bool {
+fn matches_etag(headers: &HeaderMap, tag: &[u8]) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
     lines
         .flat_map(|line| line.split(','))
         .map(str::trim)
-        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+        .any(|known| known == "*" || known.trim_start_matches("W/").as_bytes() == tag)
 }
 
 /// The best encoding that the client takes. RFC 9110 §12.5.3: `q=0` refuses, `*` speaks for what is not named.
@@ -90,26 +101,6 @@ fn preferred(headers: &HeaderMap) -> Encoding {
     }
 }
 
-fn encoded(encoding: Encoding, body: Vec<u8>) -> Vec<u8> {
-    match encoding {
-        Encoding::Identity => body,
-        Encoding::Gzip => {
-            let mut packer =
-                flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(6));
-            // Writing into memory does not fail.
-            let _ = packer.write_all(&body);
-            packer.finish().unwrap_or_default()
-        }
-        Encoding::Brotli => {
-            let mut packed = Vec::with_capacity(body.len() / 3);
-            let mut packer = brotli::CompressorWriter::new(&mut packed, 4096, 5, 20);
-            let _ = packer.write_all(&body);
-            drop(packer);
-            packed
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +126,8 @@ mod tests {
     fn tags_compare_weakly() {
         let mut headers = HeaderMap::new();
         headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\", W/\"b\""));
-        assert!(matches_etag(&headers, "\"a\"") && matches_etag(&headers, "\"b\"") && !matches_etag(&headers, "\"c\""));
+        assert!(
+            matches_etag(&headers, b"\"a\"") && matches_etag(&headers, b"\"b\"") && !matches_etag(&headers, b"\"c\"")
+        );
     }
 }

@@ -79,6 +79,13 @@ fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) ->
     response.finish()
 }
 
+/// The answer to a reader, if it lies ready: the way that nearly all requests take.
+fn ready(state: &State, request: &ServiceRequest, method: &Method) -> Option<HttpResponse> {
+    let reads = matches!(*method, Method::GET | Method::HEAD) && request.path().starts_with("/api/v1/sites/");
+    let address = request.uri().path_and_query().filter(|_| reads)?;
+    state.ready(address.as_str(), request.headers())
+}
+
 /// What goes around every handler.
 pub async fn front(
     request: ServiceRequest,
@@ -88,6 +95,11 @@ pub async fn front(
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
     let method = request.method().clone();
+    if let Some(mut response) = ready(&state, &request, &method) {
+        let origin = allowed_origin(&state, request.headers(), request.path(), &method);
+        common_headers(response.headers_mut(), origin);
+        return Ok(request.into_response(response));
+    }
     if method == Method::OPTIONS {
         let wanted = request
             .headers()
@@ -157,6 +169,20 @@ fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderVa
     let allowance =
         (*method == Method::POST).then(|| state.rings.allowance(request::client(response.request(), state))).flatten();
     let headers = response.headers_mut();
+    common_headers(headers, origin);
+    if let Some(allowance) = allowance {
+        let policy = format!("\"address\";q={};w={}", allowance.burst, allowance.window.as_secs());
+        let left =
+            format!("\"address\";r={};t={}", allowance.remaining, allowance.next.as_nanos().div_ceil(1_000_000_000));
+        for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+}
+
+fn common_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(origin) = origin {
         if origin != "*" {
@@ -167,16 +193,6 @@ fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderVa
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static("ETag, Retry-After, RateLimit, RateLimit-Policy, Location"),
         );
-    }
-    if let Some(allowance) = allowance {
-        let policy = format!("\"address\";q={};w={}", allowance.burst, allowance.window.as_secs());
-        let left =
-            format!("\"address\";r={};t={}", allowance.remaining, allowance.next.as_nanos().div_ceil(1_000_000_000));
-        for (name, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
     }
 }
 

@@ -26,6 +26,7 @@ use actix_web::{HttpRequest, Resource, guard, web};
 
 use self::error::ApiError;
 use self::pages::Pages;
+use crate::cache::Cache;
 use crate::domain::site::Site;
 use crate::domain::web::Origin;
 use crate::error::Error;
@@ -39,6 +40,8 @@ pub struct State {
     pub service: Arc<Service>,
     /// The rate limits of this process.
     pub rings: Rings,
+    /// Answers that are ready.
+    pub cache: Cache,
     /// The proxies in front.
     pub proxies: TrustedProxies,
     /// How people reach us, without a slash at the end.
@@ -53,12 +56,16 @@ impl State {
     pub fn new(
         service: Arc<Service>,
         rings: Rings,
+        cache: Cache,
         proxies: TrustedProxies,
         public_url: String,
     ) -> Result<Self, Error> {
+        let changes = cache.changes.clone();
+        service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
             service,
             rings,
+            cache,
             proxies,
             pages: Pages::new(&public_url)?,
             openapi: openapi::document(&public_url).map_err(Error::internal)?,

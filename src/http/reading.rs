@@ -8,13 +8,14 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State;
-use super::encoding::public_answer;
+use super::encoding::json;
 use super::error::{ApiError, Problem};
 use super::request::{self, Pairs, bad_cursor, cursor_text};
 use super::shapes::{ArticleShape, ListedShape, RecentShape};
+use crate::cache::Ready;
 use crate::domain::fault::Fault;
-use crate::domain::ids::CommentId;
-use crate::domain::listing::{Place, Sort};
+use crate::domain::ids::{CommentId, SiteId};
+use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
 use crate::error::Error;
@@ -71,35 +72,46 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     }
     let Some(key) = key.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults).into()) };
     let around = around.transpose().map_err(|_| Error::NotFound)?;
-    let (site_id, article_key) = (site.id, key.clone());
+    let asked = Asked { sort, place, limit, around };
+    state.answer_from_cache(&request, make_list(&state, site.id, key, asked)).await
+}
+
+/// Which page of a list.
+struct Asked {
+    sort: Sort,
+    place: Option<Place>,
+    limit: i64,
+    around: Option<CommentId>,
+}
+
+async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: Asked) -> Result<Ready, ApiError> {
+    let made_at = state.cache.changes.now();
+    let (article_key, around) = (key.clone(), asked.around);
     let found = state
         .service
         .db
         .read(move |conn| {
-            let Some(article) = articles::find(conn, site_id, article_key.as_str())? else { return Ok(None) };
-            let page = match around {
-                Some(id) => listing::page_around(conn, article.id, sort, id, limit)?.ok_or(Error::NotFound)?,
-                None => listing::page(conn, article.id, sort, place.as_ref(), limit)?,
+            let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
+            let page = match asked.around {
+                Some(id) => {
+                    listing::page_around(conn, article.id, asked.sort, id, asked.limit)?.ok_or(Error::NotFound)?
+                }
+                None => listing::page(conn, article.id, asked.sort, asked.place.as_ref(), asked.limit)?,
             };
             Ok(Some((article, page)))
         })
         .await?;
+    let source = found.as_ref().map_or(Source::NewArticles(site), |(article, _)| Source::Article(article.id));
     let answer = match found {
         Some((article, page)) => ListAnswer {
             article: (&article).into(),
             next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
-            comments: page.comments.into_iter().map(|row| state.listed(site.id, row)).collect(),
+            comments: page.comments.into_iter().map(|row| state.listed(site, row)).collect(),
         },
         None if around.is_some() => return Err(Error::NotFound.into()),
         None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
     };
-    json_for_everybody(&request, &answer)
-}
-
-/// JSON that is the same for everybody.
-pub fn json_for_everybody<T: Serialize>(request: &HttpRequest, answer: &T) -> Result<HttpResponse, ApiError> {
-    let body = serde_json::to_vec(answer).map_err(Error::internal)?;
-    Ok(public_answer(request, "application/json", body))
+    Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]))
 }
 
 fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
@@ -136,8 +148,12 @@ pub struct CountsAnswer {
 pub async fn counts(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let pairs = Pairs::of(&request)?;
     let site = state.site(&request)?;
-    let answer = count(&state, &site, "article", pairs.all("article")).await?;
-    json_for_everybody(&request, &answer)
+    let make = async {
+        let made_at = state.cache.changes.now();
+        let (answer, sources) = count(&state, &site, "article", pairs.all("article")).await?;
+        Ok(Ready::new("application/json", json(&answer)?, made_at, sources))
+    };
+    state.answer_from_cache(&request, make).await
 }
 
 /// How many approved comments articles have; for many keys or long ones.
@@ -161,7 +177,7 @@ pub async fn counts_by_body(
         fields.faults.push(Fault::required("articles"));
     }
     fields.check()?;
-    let answer = count(&state, &site, "articles", articles.unwrap_or_default()).await?;
+    let (answer, _) = count(&state, &site, "articles", articles.unwrap_or_default()).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
 }
 
@@ -170,7 +186,7 @@ async fn count(
     site: &Site,
     field: &'static str,
     mut keys: Vec<String>,
-) -> Result<CountsAnswer, ApiError> {
+) -> Result<(CountsAnswer, Vec<Source>), ApiError> {
     if keys.is_empty() {
         return Err(Error::Invalid(vec![Fault::required(field)]).into());
     }
@@ -184,8 +200,13 @@ async fn count(
     keys.dedup();
     let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let site = site.id;
-    counts.extend(state.service.db.read(move |conn| articles::counts(conn, site, &keys)).await?);
-    Ok(CountsAnswer { counts })
+    let found = state.service.db.read(move |conn| articles::counts(conn, site, &keys)).await?;
+    let mut sources: Vec<Source> = found.iter().map(|(article, ..)| Source::Article(*article)).collect();
+    if sources.len() < counts.len() {
+        sources.push(Source::NewArticles(site));
+    }
+    counts.extend(found.into_iter().map(|(_, key, count)| (key, count)));
+    Ok((CountsAnswer { counts }, sources))
 }
 
 /// The newest comments.
@@ -214,7 +235,12 @@ pub async fn recent(request: HttpRequest, state: web::Data<State>) -> Result<Htt
         return Err(Error::Invalid(faults).into());
     }
     let id = site.id;
-    let rows = state.service.db.read(move |conn| listing::recent(conn, id, limit)).await?;
-    let comments = rows.into_iter().map(|(row, article)| state.recent(id, row, &article)).collect();
-    json_for_everybody(&request, &RecentAnswer { comments, next_cursor: None })
+    let make = async {
+        let made_at = state.cache.changes.now();
+        let rows = state.service.db.read(move |conn| listing::recent(conn, id, limit)).await?;
+        let comments = rows.into_iter().map(|(row, article)| state.recent(id, row, &article)).collect();
+        let answer = RecentAnswer { comments, next_cursor: None };
+        Ok(Ready::new("application/json", json(&answer)?, made_at, vec![Source::Site(id)]))
+    };
+    state.answer_from_cache(&request, make).await
 }

@@ -1,13 +1,14 @@
 //! What must happen now and then: the sites' settings are looked at, the search index catches up, old rows go.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::service::Service;
-use crate::storage::{idempotency, outbox, words};
+use crate::storage::{idempotency, neighbours, outbox, words};
 
 /// A change made by another process (the command line) is seen after this at the latest; the contract says a second.
 const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
@@ -35,6 +36,7 @@ const KEEP_FINISHED: Duration = Duration::from_hours(7 * 24);
 pub async fn run(service: Arc<Service>, stop: CancellationToken) {
     tokio::join!(
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_sites().await }),
+        look_for_foreign_writes(&service, &stop),
         every(SWEEP, &stop, || sweep(&service)),
         catch_up(&service, &stop),
     );
@@ -64,6 +66,19 @@ async fn sweep(service: &Service) -> Result<(), Error> {
     while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
     Ok(())
+}
+
+/// Another process on the same database may change what readers see; what was made ready here is then worth nothing.
+async fn look_for_foreign_writes(service: &Service, stop: &CancellationToken) {
+    let known = AtomicI64::new(0);
+    every(LOOK_FOR_CHANGES, stop, || async {
+        let version = service.db.write(neighbours::foreign_writes).await?;
+        if version.is_none_or(|version| known.swap(version, Ordering::Relaxed) != version) {
+            service.db.everything_changed();
+        }
+        Ok(())
+    })
+    .await;
 }
 
 /// Lets the search index follow the comments, behind everything else that is written.

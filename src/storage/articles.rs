@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::conn::{Conn, on};
+use super::neighbours::Turn;
 use super::schema::articles;
-use super::tx::{Hints, Turn, Tx};
+use super::tx::{Hints, Tx};
 use crate::domain::ids::{ArticleId, SiteId};
+use crate::domain::listing::Source;
 use crate::domain::submission::ArticleKey;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -74,6 +76,7 @@ pub fn find_or_make(
     let made =
         on!(tx.conn(), |c| diesel::insert_into(articles::table).values(&article).on_conflict_do_nothing().execute(c))?;
     if made == 1 {
+        tx.changed(Source::NewArticles(site));
         return Ok(article);
     }
     // Another connection made it a moment ago.
@@ -112,16 +115,17 @@ pub fn by_key(conn: &mut Conn, sites: Option<&[SiteId]>, key: &str) -> Result<Ve
 }
 
 /// How many approved comments the articles with these keys have; keys that nobody has commented on are not in the answer.
-pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(String, i64)>, Error> {
+pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(ArticleId, String, i64)>, Error> {
     Ok(on!(conn, |c| articles::table
         .filter(articles::site_id.eq(site))
         .filter(articles::key.eq_any(keys))
-        .select((articles::key, articles::comment_count))
+        .select((articles::id, articles::key, articles::comment_count))
         .load(c))?)
 }
 
 /// Closes or opens an article.
 pub fn set_closed(tx: &mut Tx<'_>, id: ArticleId, closed: bool) -> Result<(), Error> {
+    tx.changed(Source::Article(id));
     on!(tx.conn(), |c| diesel::update(articles::table.find(id))
         .set((articles::closed.eq(closed), articles::version.eq(articles::version + 1)))
         .execute(c))?;

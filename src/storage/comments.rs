@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::conn::{Conn, on};
 use super::fragments::{ArticleBump, AuthorBump, SiteBump};
+use super::neighbours::Turn;
 use super::schema::comments;
-use super::tx::{Turn, Tx};
+use super::tx::Tx;
 use super::{idempotency, words};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
+use crate::domain::listing::Source;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -235,7 +237,7 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
     }
     after.visible = carry(tx, before, Some(before.status), after.status)?;
     if change.text.is_some() && before.visible && after.visible {
-        tx.bump_article(before.article_id, ArticleBump { comment_count: 0, version: 1 });
+        lists_change(tx, before, 0);
     }
     Ok(after)
 }
@@ -342,9 +344,16 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
         tell_parents(tx, parent, i32::try_from(public).unwrap_or(0), visible)?;
     }
     if public != 0 || visible != 0 {
-        tx.bump_article(comment.article_id, ArticleBump { comment_count: public, version: 1 });
+        lists_change(tx, comment, public);
     }
     Ok(is_visible)
+}
+
+/// Readers see the lists with this comment otherwise from now on.
+fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
+    tx.bump_article(comment.article_id, ArticleBump { comment_count, version: 1 });
+    tx.changed(Source::Article(comment.article_id));
+    tx.changed(Source::Site(comment.site_id));
 }
 
 /// Tells the parent of a reply that became public or stopped being so. A removed parent stands in the list as long as a

@@ -6,8 +6,9 @@ use diesel::prelude::*;
 
 use super::comments::Comment;
 use super::conn::{Conn, on};
+use super::neighbours::Turn;
 use super::schema::idempotency_keys;
-use super::tx::{Turn, Tx};
+use super::tx::Tx;
 use crate::domain::ids::{AuthorId, CommentId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;

@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod listing;
 pub mod meta;
 pub mod migrations;
+pub mod neighbours;
 pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -27,7 +28,7 @@ pub mod words;
 mod writers;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use diesel::result::DatabaseErrorKind;
@@ -36,8 +37,10 @@ use tokio::sync::Notify;
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
 use self::threads::{Connect, Readers};
+use self::tx::News;
 pub use self::tx::Tx;
 use self::writers::{WriterSettings, Writers};
+use crate::domain::listing::Source;
 use crate::error::Error;
 
 /// Where the data lies and how many connections may be open.
@@ -62,8 +65,12 @@ struct Inner {
     writers: Option<Writers>,
     threads: Vec<JoinHandle<()>>,
     outbox_has_work: Arc<Notify>,
+    listener: Arc<OnceLock<Listener>>,
     migrated: Vec<String>,
 }
+
+/// Learns what readers see otherwise.
+type Listener = Box<dyn Fn(&[Source]) + Send + Sync>;
 
 /// Which database a URL names.
 enum Backend {
@@ -132,20 +139,41 @@ impl Db {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => (settings.pool_size, settings.write_connections, 32),
         };
-        let outbox_has_work = Arc::new(Notify::new());
-        let told = outbox_has_work.clone();
-        let writer_settings =
-            WriterSettings { threads: writers, group, after_work: Arc::new(move || told.notify_one()) };
+        let (outbox_has_work, listener) = (Arc::new(Notify::new()), Arc::new(OnceLock::<Listener>::new()));
+        let (work, lists) = (outbox_has_work.clone(), listener.clone());
+        let after_commit = Arc::new(move |news: &News| {
+            if news.has_work {
+                work.notify_one();
+            }
+            if let (Some(listener), false) = (lists.get(), news.changed.is_empty()) {
+                listener(&news.changed);
+            }
+        });
+        let writer_settings = WriterSettings { threads: writers, group, after_commit };
         let (writers, mut threads) = Writers::start(&writer_settings, &backend.connect_writer())?;
         let (readers, more) = Readers::start(readers, &backend.connect_reader())?;
         threads.extend(more);
-        let inner = Inner { readers: Some(readers), writers: Some(writers), threads, outbox_has_work, migrated };
+        let inner =
+            Inner { readers: Some(readers), writers: Some(writers), threads, outbox_has_work, listener, migrated };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The migrations that [`Db::open`] ran.
     pub fn migrated(&self) -> &[String] {
         &self.inner.migrated
+    }
+
+    /// Whoever is named here learns what readers see otherwise, after each commit and before anybody is answered. The first
+    /// one stays.
+    pub fn on_change(&self, listener: impl Fn(&[Source]) + Send + Sync + 'static) {
+        let _ = self.inner.listener.set(Box::new(listener));
+    }
+
+    /// Tells everybody that anything may have changed: another process wrote.
+    pub fn everything_changed(&self) {
+        if let Some(listener) = self.inner.listener.get() {
+            listener(&[Source::Everything]);
+        }
     }
 
     /// How many writes were asked for since the start: when few are added, it is the moment for work that can wait.

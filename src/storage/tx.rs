@@ -9,9 +9,11 @@ use diesel::prelude::*;
 use super::conn::{Conn, on};
 use super::events::{self, Event, NewEvent};
 use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
+use super::neighbours::{self, Turn};
 use super::outbox::{self, NewOutbox};
 use super::words::{self, Words};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
+use crate::domain::listing::Source;
 use crate::error::Error;
 
 /// An open transaction.
@@ -22,43 +24,6 @@ pub struct Tx<'a> {
     alone: bool,
 }
 
-/// What only one transaction at a time may work on. SQLite has one writer; on PostgreSQL it is an advisory lock that the
-/// end of the transaction releases.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Turn<'a> {
-    /// Everything that exists below an article: decisions, edits, replies.
-    Article(ArticleId),
-    /// An article that is made.
-    NewArticle(SiteId, &'a str),
-    /// A text on an article, so that of two doubles one finds the other.
-    Text(ArticleId, &'a [u8]),
-    /// A request that may come twice.
-    Request(SiteId, &'a [u8]),
-}
-
-#[cfg(feature = "postgres")]
-impl Turn<'_> {
-    /// The lock's number: the same in every process and version, so that a rolling upgrade keeps its promises.
-    fn number(self) -> i64 {
-        use sha2::{Digest, Sha256};
-        let parts: (u8, [&[u8]; 2]) = match &self {
-            Self::Article(id) => (1, [id.as_bytes(), &[]]),
-            Self::NewArticle(site, key) => (2, [site.as_bytes(), key.as_bytes()]),
-            Self::Text(article, hash) => (3, [article.as_bytes(), hash]),
-            Self::Request(site, hash) => (4, [site.as_bytes(), hash]),
-        };
-        let digest = Sha256::new().chain_update([parts.0]).chain_update(parts.1[0]).chain_update(parts.1[1]).finalize();
-        digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
-    }
-}
-
-#[cfg(feature = "postgres")]
-#[derive(QueryableByName)]
-struct Locked {
-    #[diesel(sql_type = diesel::sql_types::Bool)]
-    locked: bool,
-}
-
 /// Rows and counter changes that the group's last step writes.
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -66,6 +31,7 @@ pub(super) struct Buffers {
     outbox: Vec<NewOutbox>,
     bumps: Vec<Bump>,
     words: Vec<Words>,
+    changed: Vec<Source>,
 }
 
 enum Bump {
@@ -89,6 +55,15 @@ impl Hints {
     }
 }
 
+/// What a commit leaves for others to know.
+#[derive(Debug, Default)]
+pub struct News {
+    /// There is work in the outbox.
+    pub has_work: bool,
+    /// Readers see these otherwise than before.
+    pub changed: Vec<Source>,
+}
+
 /// How full the buffers were before a job, so that a failed one leaves nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
@@ -96,6 +71,7 @@ pub(super) struct Mark {
     outbox: usize,
     bumps: usize,
     words: usize,
+    changed: usize,
 }
 
 impl<'a> Tx<'a> {
@@ -107,23 +83,7 @@ impl<'a> Tx<'a> {
     /// other wants would lock each other out, so [`Error::Busy`] sends the job to a transaction of its own, where it
     /// waits.
     pub(super) fn take_turn(&mut self, turn: Turn<'_>) -> Result<(), Error> {
-        match self.conn {
-            Conn::Sqlite(_) => {
-                let _ = turn; // Its one writer takes one job at a time.
-                Ok(())
-            }
-            #[cfg(feature = "postgres")]
-            Conn::Postgres(c) => {
-                let sql = if self.alone {
-                    "SELECT true AS locked FROM pg_advisory_xact_lock($1)"
-                } else {
-                    "SELECT pg_try_advisory_xact_lock($1) AS locked"
-                };
-                let Locked { locked } =
-                    diesel::sql_query(sql).bind::<diesel::sql_types::BigInt, _>(turn.number()).get_result(c)?;
-                if locked { Ok(()) } else { Err(Error::Busy) }
-            }
-        }
+        neighbours::take_turn(self.conn, turn, self.alone)
     }
 
     /// Whether a job that failed so may succeed in a transaction of its own: it met another connection.
@@ -160,6 +120,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Says what readers will see otherwise once this is committed.
+    pub(super) fn changed(&mut self, source: Source) {
+        self.buffers.changed.push(source);
+    }
+
     /// Changes an article's counters.
     pub fn bump_article(&mut self, id: ArticleId, by: ArticleBump) {
         self.buffers.bumps.push(Bump::Article(id, by));
@@ -185,13 +150,19 @@ impl<'a> Tx<'a> {
 }
 
 impl Buffers {
-    /// Whether the group leaves work for the outbox worker.
-    pub(super) fn has_work(&self) -> bool {
-        !self.outbox.is_empty()
+    /// What must be told once this is committed. To be called before [`Buffers::flush`].
+    pub(super) fn news(&mut self) -> News {
+        News { has_work: !self.outbox.is_empty(), changed: std::mem::take(&mut self.changed) }
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { events: self.events.len(), outbox: self.outbox.len(), bumps: self.bumps.len(), words: self.words.len() }
+        Mark {
+            events: self.events.len(),
+            outbox: self.outbox.len(),
+            bumps: self.bumps.len(),
+            words: self.words.len(),
+            changed: self.changed.len(),
+        }
     }
 
     pub(super) fn cut_back(&mut self, mark: Mark) {
@@ -199,6 +170,7 @@ impl Buffers {
         self.outbox.truncate(mark.outbox);
         self.bumps.truncate(mark.bumps);
         self.words.truncate(mark.words);
+        self.changed.truncate(mark.changed);
     }
 
     /// Writes everything and empties the buffers. Counters come last and sorted by id, so that two groups on two

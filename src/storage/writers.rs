@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use super::conn::Conn;
 use super::threads::{Connect, Held, queue_full, spawn};
-use super::tx::{Buffers, Tx};
+use super::tx::{Buffers, News, Tx};
 use crate::error::Error;
 
-/// Told after each commit that left work for the outbox.
-pub(super) type AfterWork = Arc<dyn Fn() + Send + Sync>;
+/// Told after each commit, before anybody is answered.
+pub(super) type AfterCommit = Arc<dyn Fn(&News) + Send + Sync>;
 
 /// Write jobs that may wait: about half a second of work at the measured 10,000 jobs a second.
 const WRITE_QUEUE: usize = 4096;
@@ -87,8 +87,8 @@ pub(super) struct WriterSettings {
     pub threads: usize,
     /// Jobs per commit at most.
     pub group: usize,
-    /// Called after a commit that left work for the outbox.
-    pub after_work: AfterWork,
+    /// Told after each commit.
+    pub after_commit: AfterCommit,
 }
 
 impl Writers {
@@ -97,10 +97,10 @@ impl Writers {
         let (queue, jobs) = crossbeam_channel::bounded::<Box<dyn Job>>(WRITE_QUEUE);
         let threads = (0..settings.threads.max(1))
             .map(|number| {
-                let (jobs, after_work, group) = (jobs.clone(), settings.after_work.clone(), settings.group.max(1));
+                let (jobs, after_commit, group) = (jobs.clone(), settings.after_commit.clone(), settings.group.max(1));
                 spawn(format!("writer-{number}"), connect, move |conn, connect| {
                     let held = Held::new(conn, connect);
-                    Writer { jobs, held, group, buffers: Buffers::default(), after_work }.run();
+                    Writer { jobs, held, group, buffers: Buffers::default(), after_commit }.run();
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -131,7 +131,7 @@ struct Writer<'a> {
     held: Held<'a>,
     group: usize,
     buffers: Buffers,
-    after_work: AfterWork,
+    after_commit: AfterCommit,
 }
 
 /// How the jobs of a transaction are kept apart.
@@ -175,9 +175,8 @@ impl Writer<'_> {
             Err(Undone::ByAJob) => self.transact(group, Pass::Apart, &mut contended),
             outcome => outcome,
         };
-        let mut left_work = matches!(outcome, Ok(true));
         let failure = match outcome {
-            Ok(_) => None,
+            Ok(()) => None,
             // Whoever stood in the way may have gone.
             Err(Undone::BeforeCommit(Error::Busy)) if self.held.is_shared => {
                 contended.fill(true);
@@ -189,22 +188,18 @@ impl Writer<'_> {
         for (mut job, contended) in group.drain(..).zip(contended) {
             if contended {
                 let alone = self.settle_alone(&mut job);
-                left_work |= matches!(alone, Ok(true));
                 job.answer(alone.err());
             } else {
                 job.answer(failure.as_ref().map(same_failure));
             }
         }
-        if left_work {
-            (self.after_work)();
-        }
     }
 
     /// Runs one job in a transaction of its own, waiting for other connections.
-    fn settle_alone(&mut self, job: &mut Box<dyn Job>) -> Result<bool, Error> {
+    fn settle_alone(&mut self, job: &mut Box<dyn Job>) -> Result<(), Error> {
         for _ in 0..TRIES_ALONE {
             match self.transact(std::slice::from_mut(job), Pass::Alone, &mut [false]) {
-                Ok(left_work) => return Ok(left_work),
+                Ok(()) => return Ok(()),
                 // Its own result tells why.
                 Err(Undone::ByAJob) => return Err(Error::Busy),
                 Err(Undone::BeforeCommit(Error::Busy)) => {}
@@ -214,22 +209,24 @@ impl Writer<'_> {
         Err(Error::Busy)
     }
 
-    /// Runs jobs in one transaction. Returns whether they left work for the outbox.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>], pass: Pass, contended: &mut [bool]) -> Result<bool, Undone> {
+    /// Runs jobs in one transaction, and tells what it changed.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>], pass: Pass, contended: &mut [bool]) -> Result<(), Undone> {
         let buffers = &mut self.buffers;
         let conn = self.held.get().map_err(Undone::BeforeCommit)?;
         let outcome = run_jobs(conn, buffers, jobs, pass, contended).and_then(|()| {
-            let left_work = buffers.has_work();
+            let news = buffers.news();
             buffers.flush(conn).map_err(Undone::BeforeCommit)?;
             conn.commit().map_err(|error| Undone::AtCommit(error.into()))?;
-            Ok(left_work)
+            Ok(news)
         });
-        if outcome.is_err() {
+        if let Ok(news) = &outcome {
+            (self.after_commit)(news);
+        } else {
             *buffers = Buffers::default();
             // A failed commit has rolled back already; a second rollback only says so.
             let _ = conn.rollback();
         }
-        outcome
+        outcome.map(drop)
     }
 }
 

@@ -1,0 +1,286 @@
+//! Answers that are ready to be sent, kept in memory up to a number of bytes: the bytes, their compressed forms, an `ETag`
+//! for each. An answer knows what it was made from; a commit that changes one of these makes it worthless at that moment,
+//! so nothing stale is ever found, and nothing is looked up to know that.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::domain::listing::Source;
+use crate::keys::hex;
+
+/// Below this compression saves less than its headers cost.
+const WORTH_COMPRESSING: usize = 512;
+
+/// Longer addresses are answered, not remembered.
+const LONGEST_KEY: usize = 1024;
+
+/// A form in which bytes are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Identity,
+    /// gzip.
+    Gzip,
+    /// Brotli.
+    Brotli,
+}
+
+/// Bytes in one form.
+#[derive(Debug)]
+pub struct Form {
+    /// Strong, of these very bytes; with its quotes.
+    pub etag: Bytes,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// An answer that is the same for everybody.
+#[derive(Debug)]
+pub struct Ready {
+    /// Its type.
+    pub content_type: &'static str,
+    plain: Form,
+    gzip: OnceLock<Form>,
+    brotli: OnceLock<Form>,
+    made_at: Moment,
+    sources: Vec<Source>,
+}
+
+/// A moment in the order of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Ready {
+    /// An answer made from `sources`, which were read after `made_at`.
+    pub fn new(content_type: &'static str, body: Vec<u8>, made_at: Moment, sources: Vec<Source>) -> Self {
+        let digest = hex(Sha256::digest(&body).first_chunk::<12>().unwrap_or(&[0; 12]));
+        Self {
+            content_type,
+            plain: Form { etag: tag(&digest, ""), bytes: body.into() },
+            gzip: OnceLock::new(),
+            brotli: OnceLock::new(),
+            made_at,
+            sources,
+        }
+    }
+
+    /// An answer that will not be kept.
+    pub fn unkept(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self::new(content_type, body, Moment(0), Vec::new())
+    }
+
+    /// The bytes in the best form that the client takes; small ones as they are. Compressed once, when first asked for.
+    pub fn form(&self, wanted: Encoding) -> (Encoding, &Form) {
+        if self.plain.bytes.len() < WORTH_COMPRESSING {
+            return (Encoding::Identity, &self.plain);
+        }
+        let form = match wanted {
+            Encoding::Identity => &self.plain,
+            Encoding::Gzip => self.gzip.get_or_init(|| self.packed("-gzip", gzip)),
+            Encoding::Brotli => self.brotli.get_or_init(|| self.packed("-br", brotli)),
+        };
+        (wanted, form)
+    }
+
+    fn packed(&self, suffix: &str, pack: fn(&[u8]) -> Vec<u8>) -> Form {
+        let digest = String::from_utf8_lossy(&self.plain.etag);
+        Form { etag: tag(digest.trim_matches('"'), suffix), bytes: pack(&self.plain.bytes).into() }
+    }
+
+    /// Bytes that it may come to take, with both compressed forms.
+    fn weight(&self) -> u64 {
+        self.plain.bytes.len() as u64 * 3 / 2 + self.sources.len() as u64 * 24 + 512
+    }
+}
+
+fn tag(digest: &str, suffix: &str) -> Bytes {
+    format!("\"{digest}{suffix}\"").into()
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(6));
+    // Writing into memory does not fail.
+    let _ = packer.write_all(body);
+    packer.finish().unwrap_or_default()
+}
+
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(body.len() / 3);
+    let mut packer = brotli::CompressorWriter::new(&mut packed, 4096, 5, 20);
+    let _ = packer.write_all(body);
+    drop(packer);
+    packed
+}
+
+/// Places in the table of changes. Two sources that share one cost each other a computation now and then, no more.
+const PLACES: usize = 1 << 14;
+
+/// When what was last changed. Readers take no lock.
+pub struct Changes {
+    now: AtomicU64,
+    everything: AtomicU64,
+    places: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self {
+            now: AtomicU64::new(0),
+            everything: AtomicU64::new(0),
+            places: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Changes {
+    /// This moment: to be taken before anything is read.
+    pub fn now(&self) -> Moment {
+        Moment(self.now.load(Ordering::SeqCst))
+    }
+
+    /// What was made from this before now is worth nothing any more.
+    pub fn changed(&self, source: Source) {
+        if source == Source::Everything {
+            return self.all_changed();
+        }
+        if let Some(place) = self.place(source) {
+            place.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whatever was made before now is worth nothing any more.
+    fn all_changed(&self) {
+        self.everything.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    }
+
+    fn place(&self, source: Source) -> Option<&AtomicU64> {
+        let hash = usize::try_from(self.hasher.hash_one(source) & 0xFFFF_FFFF).unwrap_or(0);
+        self.places.get(hash % PLACES)
+    }
+
+    fn is_fresh(&self, ready: &Ready) -> bool {
+        let Moment(made_at) = ready.made_at;
+        let unchanged = |source: &Source| self.place(*source).is_some_and(|at| at.load(Ordering::SeqCst) <= made_at);
+        self.everything.load(Ordering::SeqCst) <= made_at && ready.sources.iter().all(unchanged)
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl quick_cache::Weighter<String, Arc<Ready>> for ByBytes {
+    fn weight(&self, key: &String, ready: &Arc<Ready>) -> u64 {
+        key.len() as u64 + ready.weight()
+    }
+}
+
+/// Answers by the address that was asked for.
+pub struct Cache {
+    /// What has changed, told by whoever commits.
+    pub changes: Arc<Changes>,
+    answers: quick_cache::sync::Cache<String, Arc<Ready>, ByBytes>,
+}
+
+impl Cache {
+    /// A cache of at most so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        let answers = usize::try_from(bytes / 16_384).unwrap_or(usize::MAX).max(16);
+        Self { changes: Arc::default(), answers: quick_cache::sync::Cache::with_weighter(answers, bytes, ByBytes) }
+    }
+
+    /// The answer for an address, if there is one and nothing has changed since.
+    pub fn get(&self, address: &str) -> Option<Arc<Ready>> {
+        self.answers.get(address).filter(|ready| self.changes.is_fresh(ready))
+    }
+
+    /// The answer for an address, made by `make` if there is none: once, however many wait for it.
+    pub async fn get_or_make<E, F>(&self, address: &str, make: F) -> Result<Arc<Ready>, E>
+    where
+        F: Future<Output = Result<Ready, E>>,
+    {
+        if address.len() > LONGEST_KEY || self.answers.capacity() == 0 {
+            return make.await.map(Arc::new);
+        }
+        let _ = self.answers.remove_if(address, |ready| !self.changes.is_fresh(ready));
+        self.answers.get_or_insert_async(address, async { make.await.map(Arc::new) }).await
+    }
+
+    /// Bytes that are held now.
+    pub fn bytes(&self) -> u64 {
+        self.answers.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{ArticleId, SiteId};
+    use uuid::Uuid;
+
+    const BLOG: Source = Source::Site(SiteId(Uuid::nil()));
+
+    fn article(n: u128) -> Source {
+        Source::Article(ArticleId(Uuid::from_u128(n)))
+    }
+
+    async fn fill(cache: &Cache, address: &str, body: &str, source: Source) {
+        let made_at = cache.changes.now();
+        let ready = Ready::new("text/plain", body.into(), made_at, vec![source]);
+        cache.get_or_make(address, async { Ok::<_, ()>(ready) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_makes_what_was_made_from_it_worthless_and_nothing_else() {
+        let cache = Cache::new(1 << 20);
+        fill(&cache, "/a", "a", article(1)).await;
+        fill(&cache, "/b", "b", article(2)).await;
+        cache.changes.changed(article(1));
+        assert!(cache.get("/a").is_none() && cache.get("/b").is_some());
+        fill(&cache, "/a", "a2", article(1)).await;
+        assert_eq!(&cache.get("/a").unwrap().form(Encoding::Identity).1.bytes[..], b"a2");
+        cache.changes.changed(Source::Everything);
+        assert!(cache.get("/a").is_none() && cache.get("/b").is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let cache = Cache::new(1 << 20);
+        let made_at = cache.changes.now();
+        cache.changes.changed(BLOG);
+        let late = Ready::new("text/plain", b"old".to_vec(), made_at, vec![BLOG]);
+        cache.get_or_make("/a", async { Ok::<_, ()>(late) }).await.unwrap();
+        assert!(cache.get("/a").is_none());
+    }
+
+    #[tokio::test]
+    async fn one_makes_it_while_the_others_wait() {
+        let cache = Cache::new(1 << 20);
+        let made = AtomicU64::new(0);
+        let ask = || {
+            cache.get_or_make("/a", async {
+                made.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Ok::<_, ()>(Ready::new("text/plain", b"a".to_vec(), cache.changes.now(), vec![BLOG]))
+            })
+        };
+        futures_util::future::join_all((0..50).map(|_| ask())).await;
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn it_never_holds_more_than_it_may() {
+        let cache = Cache::new(1 << 20);
+        for n in 0..1000 {
+            fill(&cache, &format!("/{n}"), &"x".repeat(10_000), article(n)).await;
+        }
+        assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
+        assert!(cache.bytes() > 1 << 19);
+    }
+}

@@ -1,0 +1,87 @@
+//! Others that write to the same database: whose turn it is among connections, and whether another process wrote. SQLite has
+//! one writer per process, which takes one job at a time; PostgreSQL has several, here and in other instances.
+
+use diesel::prelude::*;
+
+use super::conn::Conn;
+use super::tx::Tx;
+use crate::domain::ids::{ArticleId, SiteId};
+use crate::error::Error;
+
+/// What only one transaction at a time may work on. SQLite has one writer; on PostgreSQL it is an advisory lock that the
+/// end of the transaction releases.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Turn<'a> {
+    /// Everything that exists below an article: decisions, edits, replies.
+    Article(ArticleId),
+    /// An article that is made.
+    NewArticle(SiteId, &'a str),
+    /// A text on an article, so that of two doubles one finds the other.
+    Text(ArticleId, &'a [u8]),
+    /// A request that may come twice.
+    Request(SiteId, &'a [u8]),
+}
+
+#[cfg(feature = "postgres")]
+impl Turn<'_> {
+    /// The lock's number: the same in every process and version, so that a rolling upgrade keeps its promises.
+    fn number(self) -> i64 {
+        use sha2::{Digest, Sha256};
+        let parts: (u8, [&[u8]; 2]) = match &self {
+            Self::Article(id) => (1, [id.as_bytes(), &[]]),
+            Self::NewArticle(site, key) => (2, [site.as_bytes(), key.as_bytes()]),
+            Self::Text(article, hash) => (3, [article.as_bytes(), hash]),
+            Self::Request(site, hash) => (4, [site.as_bytes(), hash]),
+        };
+        let digest = Sha256::new().chain_update([parts.0]).chain_update(parts.1[0]).chain_update(parts.1[1]).finalize();
+        digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[derive(QueryableByName)]
+struct Locked {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    locked: bool,
+}
+
+/// Takes a turn, held until the transaction ends. Nobody waits for it who is not `alone` in a transaction: [`Error::Busy`]
+/// then.
+pub(super) fn take_turn(conn: &mut Conn, turn: Turn<'_>, alone: bool) -> Result<(), Error> {
+    match conn {
+        Conn::Sqlite(_) => {
+            let _ = turn; // Its one writer takes one job at a time.
+            Ok(())
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            let sql = if alone {
+                "SELECT true AS locked FROM pg_advisory_xact_lock($1)"
+            } else {
+                "SELECT pg_try_advisory_xact_lock($1) AS locked"
+            };
+            let Locked { locked } =
+                diesel::sql_query(sql).bind::<diesel::sql_types::BigInt, _>(turn.number()).get_result(c)?;
+            if locked { Ok(()) } else { Err(Error::Busy) }
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct DataVersion {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    data_version: i64,
+}
+
+/// A number that changes when another process wrote to the same SQLite file; asked on the one connection that writes here.
+/// None on PostgreSQL, which does not tell.
+pub fn foreign_writes(tx: &mut Tx<'_>) -> Result<Option<i64>, Error> {
+    match tx.conn() {
+        Conn::Sqlite(c) => {
+            let DataVersion { data_version } = diesel::sql_query("PRAGMA data_version").get_result(c)?;
+            Ok(Some(data_version))
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => Ok(None),
+    }
+}
