@@ -4,7 +4,6 @@ same run. Ratios within one run count; absolute numbers do not, because machines
 Called by scripts/bench. Writes its table as Markdown to standard output, progress to standard error."""
 
 import argparse
-import json
 import os
 import re
 import signal
@@ -149,16 +148,112 @@ def at_rest():
     return statistics.median(starts), statistics.median(memory)
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=int, default=5, help="how long each run of wrk lasts")
-    options.add_argument("--repeats", type=int, default=3, help="runs of each figure; the median is shown")
-    options = options.parse_args()
-    os.makedirs(os.path.join(ROOT, "target", "tmp"), exist_ok=True)
+class Fixed:
+    """A minimal actix-web server that answers given bytes from memory: the limit."""
+
+    def __init__(self, folder, port, body):
+        self.url, self.path = f"http://127.0.0.1:{port}", os.path.join(folder, "fixed")
+        with open(self.path, "wb") as file:
+            file.write(body)
+        self.port, self.process = port, None
+
+    def __enter__(self):
+        program = os.path.join(PROGRAMS, "examples", "fixed_bytes")
+        self.process = subprocess.Popen(["taskset", "-c", SERVER_CPU, program, str(self.port), self.path])
+        wait_for(self.url + "/")
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
+
+    cpu_seconds = Server.cpu_seconds
+
+
+def wait_for(url):
+    for _ in range(2000):
+        try:
+            return urllib.request.urlopen(url, timeout=5).read()
+        except OSError:
+            time.sleep(0.005)
+    raise RuntimeError(url + " does not answer")
+
+
+def against_fixed(server, folder, path, seconds, repeats, headers=()):
+    """A path against the same bytes from memory, in turns: medians of both."""
+    body = urllib.request.urlopen(server.url + path, timeout=30).read()
+    etag = urllib.request.urlopen(server.url + path, timeout=30).headers["ETag"]
+    headers = [header.replace("ETAG", etag) for header in headers]
+    ours, limit = [], []
+    with Fixed(folder, 18089, body) as fixed:
+        for _ in range(repeats):
+            limit.append(wrk(fixed, "/", seconds=seconds, headers=headers))
+            ours.append(wrk(server, path, seconds=seconds, headers=headers))
+    return median(ours), median(limit), len(body)
+
+
+def row(name, ours, limit, extra=""):
+    print(f"| {name} | {ours['rate']:.0f}/s, p50 {ours['p50']:.2f}, p99 {ours['p99']:.2f} ms, {ours['cpu']:.1f} µs CPU | "
+          f"{ours['rate'] / limit['rate']:.2f} × (p99 {ours['p99'] / max(limit['p99'], 0.001):.2f} ×, "
+          f"CPU {ours['cpu'] / limit['cpu']:.2f} ×){extra} |", flush=True)
+
+
+def fill(url, articles, each, prefix="article"):
+    say(f"  filling {articles} x {each}")
+    subprocess.run([os.environ["STORAGE_BENCH"], "fill", url, str(articles), str(each), prefix], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def lists(name, url, articles, seconds, repeats):
+    """Lists on a database of `articles` articles with 25 comments each, and two large ones."""
+    say(f"lists, {name}, {articles} articles")
+    comments = "/api/v1/sites/default/comments?limit=25&article="
+    with tempfile.TemporaryDirectory(dir=os.path.join(ROOT, "target", "tmp")) as folder:
+        database = url or "sqlite:" + os.path.join(folder, "data", "afterword.db")
+        settings = {"AFTERWORD__DATABASE__URL": database}
+        with Server(folder, 18083, **settings):
+            pass
+        fill(database, articles, 25)
+        for size in (50, 1000, 100_000):
+            fill(database, 1, size, f"large-{size}")
+        with Server(folder, 18083, **settings) as server:
+            ours, limit, size = against_fixed(server, folder, comments + "article-0", seconds, repeats)
+            row(f"{name}: list of 25 ({size} bytes), 32 connections", ours, limit)
+            ours, limit, _ = against_fixed(server, folder, comments + "article-0", seconds, repeats, ["If-None-Match: ETAG"])
+            row(f"{name}: … 304", ours, limit)
+            counts = "/api/v1/sites/default/counts?" + "&".join(f"article=article-{n}" for n in range(20))
+            ours, limit, _ = against_fixed(server, folder, counts, seconds, repeats)
+            row(f"{name}: counts of 20", ours, limit)
+            for size in (1000, 100_000):
+                flat = [median([first_pages(server, f"large-{n}", seconds) for _ in range(repeats)]) for n in (50, size)]
+                print(f"| {name}: page of an article of {size}, uncached | {flat[1]['rate']:.0f}/s, p50 {flat[1]['p50']:.2f} ms | "
+                      f"p50 {flat[1]['p50'] / flat[0]['p50']:.2f} × that of 50 |", flush=True)
+            memory = server.memory("VmHWM")
+        for label, megabytes in (("cache as shipped", 32), ("cache that holds them", 4096)):
+            with Server(folder, 18083, AFTERWORD__CACHE__MEGABYTES=str(megabytes), **settings) as server:
+                os.environ["ARTICLES"] = str(articles)
+                body = urllib.request.urlopen(server.url + comments + "article-0", timeout=30).read()
+                with Fixed(folder, 18089, body) as fixed:
+                    if megabytes > 100:
+                        for number in range(articles):
+                            urllib.request.urlopen(f"{server.url}{comments}article-{number}", timeout=30).read()
+                    ours = median([wrk(server, script="spread.lua", seconds=seconds) for _ in range(repeats)])
+                    limit = median([wrk(fixed, "/", seconds=seconds) for _ in range(repeats)])
+                row(f"{name}: lists over all {articles * 25} comments, {label}", ours, limit)
+        print(f"| {name}: most resident memory while lists were read | {memory:.1f} MiB | < 96 MiB |", flush=True)
+
+
+def first_pages(server, article, seconds):
+    """First pages that no cache has: another unknown parameter each time."""
+    os.environ["ARTICLE"] = article
+    return wrk(server, script="uncached.lua", connections=1, seconds=seconds)
+
+
+def writes(options):
+    """Start, rest and submissions."""
     start, rest = at_rest()
     with tempfile.TemporaryDirectory(dir=os.path.join(ROOT, "target", "tmp")) as folder:
         figures, raw, sums = submissions(folder, options.seconds, options.repeats)
-    print("| figure | value | against its limit |\n|---|---|---|")
     print(f"| raw SQLite, `synchronous=FULL`, 1 / 32 / 128 rows per transaction | {raw[1]:.0f} / {raw[32]:.0f} / {raw[128]:.0f} rows/s | |")
     limits = {1: raw[1], 32: raw[32], 256: raw[128]}
     for connections, figure in figures.items():
@@ -168,6 +263,25 @@ def main():
     print(f"| start to first answer | {start:.0f} ms | < 150 ms |")
     print(f"| resident memory at rest / most after the submissions | {rest:.1f} / {sums['most']:.1f} MiB | < 25 / < 96 MiB |")
     print(f"| program | {os.path.getsize(os.path.join(PROGRAMS, 'afterword')) / 2**20:.1f} MiB | < 25 MiB |")
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=int, default=5, help="how long each run of wrk lasts")
+    options.add_argument("--repeats", type=int, default=3, help="runs of each figure; the median is shown")
+    options.add_argument("--articles", type=int, nargs="*", default=[100, 4000, 40000], help="sizes of the databases")
+    options.add_argument("--only", choices=["writes", "lists"], help="one half of it")
+    options.add_argument("--postgres", metavar="URL", help="lists on this PostgreSQL database too; it must be empty")
+    options = options.parse_args()
+    os.makedirs(os.path.join(ROOT, "target", "tmp"), exist_ok=True)
+    print("| figure | value | against its limit |\n|---|---|---|")
+    if options.only != "lists":
+        writes(options)
+    if options.only != "writes":
+        for articles in options.articles:
+            lists("SQLite", None, articles, options.seconds, options.repeats)
+        if options.postgres:
+            lists("PostgreSQL", options.postgres, options.articles[0], options.seconds, options.repeats)
 
 
 if __name__ == "__main__":
