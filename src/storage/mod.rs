@@ -23,6 +23,7 @@ mod sqlite;
 mod threads;
 mod tx;
 pub mod types;
+pub mod waiting;
 pub mod words;
 
 use std::path::PathBuf;
