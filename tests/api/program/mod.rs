@@ -3,5 +3,6 @@
 mod command_line;
 mod conversation;
 mod crash;
+mod logs;
 mod raw_http;
 mod smtp;
