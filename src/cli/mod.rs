@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -125,13 +126,12 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     install_tls();
     let loaded = Config::load(arguments.config.as_deref(), std::env::vars().collect());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let command = arguments.command.unwrap_or(Command::Serve);
     if let Command::Config(command) = command {
         return config::run(&command, loaded);
     }
     let config = loaded?;
-    runtime.block_on(async {
+    run_to_end(async {
         match command {
             Command::Serve => serve::run(&config).await,
             Command::Migrate => serve::migrate(&config).await,
@@ -144,6 +144,18 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Config(_) => Ok(()),
         }
     })
+}
+
+/// What still blocks a thread when a command has ended gets this long: a name look-up that nobody answers takes half a
+/// minute, and a runtime that is dropped waits for it. A stop of the service takes ten seconds at most with it.
+const LEAVE_BEHIND: Duration = Duration::from_millis(500);
+
+/// Runs a command on a runtime of its own.
+fn run_to_end(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(LEAVE_BEHIND);
+    ended
 }
 
 /// The use cases over the database of the settings.
@@ -162,4 +174,25 @@ fn say(line: &str) -> Result<(), Failure> {
 /// Writes a remark that is no result.
 fn remark(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_hangs_does_not_hold_up_the_end() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let done = run_to_end(async {
+                tokio::task::spawn_blocking(move || ended.recv());
+                tokio::task::yield_now().await;
+                Ok(())
+            });
+            tell.send(done.is_ok()).unwrap();
+        });
+        assert!(told.recv_timeout(Duration::from_secs(30)).expect("it ends while the look-up still hangs"));
+        drop(end);
+    }
 }
