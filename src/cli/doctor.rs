@@ -123,6 +123,7 @@ async fn mail(config: &Config, service: &Service) -> Result<Vec<Finding>, Error>
             config.mail.dir.display()
         )),
     }];
+    findings.extend(config.mail.doubtful_sender().map(look));
     findings.push(match Templates::new(&config.mail.templates) {
         Ok(_) => fine("The mail templates are right."),
         Err(Error::Internal(cause)) => look(cause.to_string()),

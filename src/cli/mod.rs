@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{install_tls, open_service};
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, variables};
 use crate::error::Error;
 use crate::service::Service;
 
@@ -125,12 +125,8 @@ pub fn run() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     install_tls();
-    let loaded = Config::load(arguments.config.as_deref(), std::env::vars().collect());
+    let config = Config::load(arguments.config.as_deref(), variables(std::env::vars_os())?)?;
     let command = arguments.command.unwrap_or(Command::Serve);
-    if let Command::Config(command) = command {
-        return config::run(&command, loaded);
-    }
-    let config = loaded?;
     run_to_end(async {
         match command {
             Command::Serve => serve::run(&config).await,
@@ -141,7 +137,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Token(command) => account::run_token(&config, command).await,
             Command::Mail(command) => mail::run(&config, command).await,
             Command::Doctor => doctor::run(&config).await,
-            Command::Config(_) => Ok(()),
+            Command::Config(command) => config::run(&config, &command),
         }
     })
 }

@@ -12,6 +12,8 @@ use crate::telemetry;
 
 pub async fn run(config: &Config) -> Result<(), Failure> {
     telemetry::start(&config.log);
+    // A start that fails for a setting leaves nothing behind.
+    super::config::read_all(config)?;
     // The address first: a second process must not touch the database of the one that runs.
     let listener = App::listen(config.server.listen)?;
     let app = App::build(config, Parts::default()).await?;

@@ -74,7 +74,9 @@ impl SmtpPool {
 }
 
 fn connect(settings: &config::Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
-    let told = |cause: lettre::transport::smtp::Error| Error::internal(format!("mail.smtp_url: {cause}"));
+    let told = |cause: lettre::transport::smtp::Error| {
+        Error::internal(format!("mail.smtp_url is not like smtp://…, smtp://…?tls=required or smtps://…: {cause}"))
+    };
     let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret()).map_err(told)?;
     // Servers close idle connections, and a pooled one that was closed fails the mail that meets it.
     let pool = PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(20));

@@ -118,6 +118,15 @@ impl Backend {
     }
 }
 
+/// Whether a URL is one that [`Db::open`] can use; nothing is opened.
+pub fn check_url(url: &str) -> Result<(), Error> {
+    match Backend::of(url)? {
+        Backend::Sqlite(_) => Ok(()),
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(url) => postgres::parse(&url).map(|_| ()),
+    }
+}
+
 impl Db {
     /// Opens the database, brings its schema up to date and starts the threads. Blocks; call it off the async runtime.
     pub fn open(settings: &DatabaseSettings) -> Result<Self, Error> {

@@ -5,4 +5,5 @@ mod conversation;
 mod crash;
 mod logs;
 mod raw_http;
+mod settings;
 mod smtp;
