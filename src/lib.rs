@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod disk;
 pub mod domain;
 pub mod error;
 pub mod http;

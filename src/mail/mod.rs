@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 
 use self::message::Mail;
 use crate::config;
+use crate::disk::{make_folder, sync_folder};
 use crate::error::Error;
 
 /// The way by which mails leave.
@@ -97,11 +98,11 @@ impl Mailer {
         match self {
             Self::Smtp(pool) => pool.send(mail).await,
             Self::File(folder) => {
-                let (folder, mail) = (folder.clone(), mail.clone());
+                let (shown, folder, mail) = (folder.display(), folder.clone(), mail.clone());
                 let written = tokio::task::spawn_blocking(move || write_file(&folder, &mail)).await;
                 written
                     .map_err(|_| SendError::Later("writing the mail panicked".to_owned()))?
-                    .map_err(|cause| SendError::Later(format!("mail.dir: {cause}")))
+                    .map_err(|cause| SendError::Later(format!("mail.dir {shown}: {cause}")))
             }
             Self::Memory(sent) => {
                 sent.lock().unwrap_or_else(PoisonError::into_inner).push(mail.clone());
@@ -159,7 +160,7 @@ fn without_addresses(words: &str) -> String {
 /// the same name.
 fn write_file(folder: &Path, mail: &Mail) -> std::io::Result<()> {
     use std::io::Write;
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let draft = folder.join(format!(".{}.part", mail.id));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -168,7 +169,9 @@ fn write_file(folder: &Path, mail: &Mail) -> std::io::Result<()> {
     let mut file = options.open(&draft)?;
     file.write_all(&mail.message.formatted())?;
     file.sync_all()?;
-    std::fs::rename(&draft, folder.join(format!("{}.eml", mail.id)))
+    std::fs::rename(&draft, folder.join(format!("{}.eml", mail.id)))?;
+    // The row that asked for this mail is finished next, and stays finished.
+    sync_folder(folder)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
 
 use super::conn::Conn;
+use crate::disk::{folder_of, make_folder};
 use crate::error::Error;
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at once
@@ -66,9 +67,7 @@ fn connect(path: &Path) -> Result<SqliteConnection, Error> {
 /// E-mail addresses lie in this file, if encrypted: it belongs to its owner alone from its first byte on.
 fn make_file(path: &Path) -> Result<(), Error> {
     let told = |cause: std::io::Error| Error::internal(format!("cannot make {}: {cause}", path.display()));
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(told)?;
-    }
+    make_folder(folder_of(path)).map_err(told)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
