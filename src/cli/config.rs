@@ -12,8 +12,10 @@ use crate::storage;
 #[derive(Subcommand)]
 pub enum Command {
     /// Say whether the settings are right; if not, which one is wrong
+    #[command(after_help = "Example, before a restart:\n  afterword config check --config afterword.toml")]
     Check,
     /// Print the settings in force, without passwords
+    #[command(after_help = "Example, one of them:\n  afterword config show | grep public_url")]
     Show,
 }
 

@@ -13,7 +13,7 @@ fn wrong<T>(key: &str, what: &str) -> Result<T, ConfigError> {
     Err(ConfigError(format!("{key} {what}")))
 }
 
-fn within<N: PartialOrd + Display>(key: &str, number: N, range: RangeInclusive<N>) -> Result<(), ConfigError> {
+fn within<N: PartialOrd + Display + Copy>(key: &str, number: N, range: RangeInclusive<N>) -> Result<(), ConfigError> {
     if range.contains(&number) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 mod command_line;
 mod conversation;
 mod crash;
+mod hints;
 mod logs;
 mod raw_http;
 mod settings;
