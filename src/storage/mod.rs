@@ -158,6 +158,7 @@ impl Db {
         if is_there { Self::start(&backend, settings, Vec::new()).map(Some) } else { Ok(None) }
     }
 
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite's numbers are its own"))]
     fn start(backend: &Backend, settings: &DatabaseSettings, migrated: Vec<String>) -> Result<Self, Error> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         // The group's cap: SQLite fills about half the waiting clients into one commit, so 256 is never met by chance; on
