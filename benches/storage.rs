@@ -270,7 +270,8 @@ fn fill(arguments: &[String]) {
     let settings = DatabaseSettings { url: arguments[0].clone(), pool_size: 1, write_connections: 1 };
     let db = Db::open(&settings).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let site = runtime.block_on(db.read(sites::all)).unwrap().into_iter().find(|s| s.key.as_str() == "default").unwrap();
+    let site =
+        runtime.block_on(db.read(sites::all)).unwrap().into_iter().find(|s| s.key.as_str() == "default").unwrap();
     let mut number = 0;
     for first in (0..articles).step_by(usize::try_from((2000 / each).max(1)).unwrap()) {
         let (site, prefix, begun) = (site.id, prefix.clone(), number);

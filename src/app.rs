@@ -22,7 +22,7 @@ use crate::limits::address::TrustedProxies;
 use crate::limits::rings::Rings;
 use crate::mail::Mailer;
 use crate::service::{Rules, Service};
-use crate::storage::{DatabaseSettings, Db, meta};
+use crate::storage::{DatabaseSettings, Db, meta, migrations};
 
 /// Requests that are being answered get this long when the service stops.
 const STOP_LIMIT_SECONDS: u64 = 7;
@@ -67,40 +67,78 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Opens the database and the key that belongs to it, with use cases over both. What the command line needs.
+/// Opens the database and the key that belongs to it, with use cases over both; what is missing is made. What the service
+/// needs, and the commands that come first.
 pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Service>, Error> {
-    let settings = DatabaseSettings {
-        url: config.database.url.expose_secret().to_owned(),
-        pool_size: config.database.pool_size,
-        write_connections: config.database.write_connections,
-    };
+    let settings = database_settings(config);
     let opened = tokio::task::spawn_blocking(move || Db::open(&settings)).await;
     let db = opened.map_err(Error::internal)??;
-    let keys = open_keys(&db, &config.secrets.key_file).await?;
+    let path = &config.secrets.key_file;
+    let known = db.read(|conn| meta::get(conn, "key_check")).await?;
+    if known.is_some() && !path.exists() {
+        return Err(missing_key(path));
+    }
+    let keys = Keys::load_or_make(path)?;
+    let own = keys.check_value();
+    let stored = db.write(move |tx| meta::get_or_put(tx, "key_check", &own)).await?;
+    check_key(&keys, &stored, path)?;
     let service = Arc::new(Service::new(db, Arc::new(keys), clock, Rules::of(config)));
     service.ensure_default_site().await?;
     Ok(service)
 }
 
-/// The key of this database: made at the first start, refused if it is another one.
-async fn open_keys(db: &Db, path: &Path) -> Result<Keys, Error> {
-    let known = db.read(|conn| meta::get(conn, "key_check")).await?;
-    if known.is_some() && !path.exists() {
-        return Err(Error::internal(format!(
-            "secrets.key_file {} is missing, and this database was made with a key: put the file back from your backup",
-            path.display()
-        )));
+/// What is there of an installation.
+pub enum Installed {
+    /// No database, or one without a table of ours.
+    Nothing,
+    /// A database that waits for migrations.
+    Outdated,
+    /// All that it takes.
+    Ready(Arc<Service>),
+}
+
+/// Opens what is there, as it is: the other commands must not make a second installation in the wrong folder, nor bring a
+/// database up to date under a service that runs.
+pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Installed, Error> {
+    let settings = database_settings(config);
+    let opened = tokio::task::spawn_blocking(move || Db::open_existing(&settings)).await;
+    let Some(db) = opened.map_err(Error::internal)?? else { return Ok(Installed::Nothing) };
+    if !db.read(migrations::is_current).await? {
+        return Ok(Installed::Outdated);
     }
-    let keys = Keys::load_or_make(path)?;
-    let own = keys.check_value();
-    let stored = db.write(move |tx| meta::get_or_put(tx, "key_check", &own)).await?;
-    if !keys.knows(&stored) {
-        return Err(Error::internal(format!(
-            "secrets.key_file {} holds another key than the one with which this database was made",
-            path.display()
-        )));
+    let path = &config.secrets.key_file;
+    let keys = Keys::load(path)?.ok_or_else(|| missing_key(path))?;
+    if let Some(stored) = db.read(|conn| meta::get(conn, "key_check")).await? {
+        check_key(&keys, &stored, path)?;
     }
-    Ok(keys)
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, Rules::of(config)));
+    service.refresh_sites().await?;
+    Ok(Installed::Ready(service))
+}
+
+fn database_settings(config: &Config) -> DatabaseSettings {
+    DatabaseSettings {
+        url: config.database.url.expose_secret().to_owned(),
+        pool_size: config.database.pool_size,
+        write_connections: config.database.write_connections,
+    }
+}
+
+fn missing_key(path: &Path) -> Error {
+    Error::internal(format!(
+        "secrets.key_file {} is missing, and this database was made with a key: put the file back from your backup",
+        path.display()
+    ))
+}
+
+fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Error> {
+    if keys.knows(stored) {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "secrets.key_file {} holds another key than the one with which this database was made",
+        path.display()
+    )))
 }
 
 impl App {

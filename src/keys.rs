@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::disk::{folder_of, make_folder, sync_folder};
 use crate::domain::email::Email;
 use crate::domain::ids::{AuthorId, SiteId};
 use crate::error::Error;
@@ -250,9 +251,7 @@ fn trouble(path: &Path, what: &str) -> Error {
 /// makes the key and nobody ever reads half a file.
 fn make_file(path: &Path) -> Result<(), Error> {
     let told = |cause: std::io::Error| trouble(path, &cause.to_string());
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(told)?;
-    }
+    make_folder(folder_of(path)).map_err(told)?;
     let mut key = Zeroizing::new([0_u8; 32]);
     getrandom::fill(key.as_mut_slice()).map_err(Error::internal)?;
     let mut name = [0_u8; 8];
@@ -269,7 +268,8 @@ fn make_file(path: &Path) -> Result<(), Error> {
     fs::remove_file(&draft).map_err(told)?;
     match linked {
         Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(told(cause)),
-        _ => Ok(()),
+        // Before anything is encrypted with it.
+        _ => sync_folder(folder_of(path)).map_err(told),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod disk;
 pub mod domain;
 pub mod error;
 pub mod http;

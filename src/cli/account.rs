@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Failure, open, remark, say};
+use super::{Failure, open, open_existing, remark, say};
 use crate::config::Config;
 use crate::domain::email::Email;
 use crate::domain::text::tidy;
+use crate::error::Error;
 use crate::service::Service;
 use crate::service::accounts::{NewAccount, TOKEN_LIFE};
 use crate::storage::accounts::{self, Account, Role};
@@ -16,8 +17,13 @@ use crate::storage::accounts::{self, Account, Role};
 #[derive(Subcommand)]
 pub enum AccountCommand {
     /// Add a moderator or an administrator
+    #[command(
+        after_help = "Examples:\n  afterword account add --email ann@blog.example --role moderator --site blog\n  \
+        afterword account add --email ops@blog.example --role admin --password-stdin < password.txt"
+    )]
     Add(Add),
-    /// List all accounts
+    /// List all accounts: address, role, sites, whether they get mail
+    #[command(after_help = "Example:\n  afterword account list")]
     List,
 }
 
@@ -46,14 +52,21 @@ pub struct Add {
 #[derive(Subcommand)]
 pub enum TokenCommand {
     /// Make a token and print it, alone, on standard output. It is shown this one time
+    #[command(after_help = "Example:\n  TOKEN=$(afterword token create --account ann@blog.example --name laptop)\n  \
+        curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/api/v1/moderation/comments\n\n\
+        A program of its own, for 30 days:\n  \
+        afterword token create --account ann@blog.example --name import --days 30")]
     Create(Create),
-    /// List the tokens of an account
+    /// List the tokens of an account: id, name, end, last use
+    #[command(after_help = "Example:\n  afterword token list --account ann@blog.example")]
     List {
         /// The account's e-mail address
         #[arg(long, value_name = "EMAIL")]
         account: String,
     },
     /// Take a token back
+    #[command(after_help = "Example, with an id from `afterword token list`:\n  \
+        afterword token revoke 0190a000-0000-7000-8000-000000000001")]
     Revoke {
         /// Its id, as `token list` shows it
         id: String,
@@ -73,15 +86,19 @@ pub struct Create {
     days: u64,
 }
 
-fn email(text: &str) -> Result<Email, Failure> {
-    Email::parse(&tidy(text), "--email").map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))
+fn email(text: &str, option: &'static str) -> Result<Email, Failure> {
+    Email::parse(&tidy(text), option).map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))
 }
 
 pub async fn run_account(config: &Config, command: AccountCommand) -> Result<(), Failure> {
-    let service = open(config).await?;
     match command {
-        AccountCommand::Add(add) => add_account(&service, add).await,
+        AccountCommand::Add(add) => {
+            // What is wrong in itself makes no database.
+            let address = email(&add.email, "--email")?;
+            add_account(&*open(config).await?, address, add).await
+        }
         AccountCommand::List => {
+            let service = open_existing(config).await?;
             for account in service.db.read(accounts::all).await? {
                 say(&line(&service, &account).await?)?;
             }
@@ -90,7 +107,7 @@ pub async fn run_account(config: &Config, command: AccountCommand) -> Result<(),
     }
 }
 
-async fn add_account(service: &Service, add: Add) -> Result<(), Failure> {
+async fn add_account(service: &Service, email: Email, add: Add) -> Result<(), Failure> {
     let role = match add.role {
         RoleName::Admin => Role::Admin,
         RoleName::Moderator => Role::Moderator,
@@ -109,7 +126,7 @@ async fn add_account(service: &Service, add: Add) -> Result<(), Failure> {
         sites.push(site.id);
     }
     let password = if add.password_stdin { Some(read_password()?) } else { None };
-    service.add_account(NewAccount { email: email(&add.email)?, role, sites, password }).await?;
+    service.add_account(NewAccount { email, role, sites, password }).await?;
     say("added")
 }
 
@@ -136,7 +153,7 @@ async fn line(service: &Service, account: &Account) -> Result<String, Failure> {
 }
 
 pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Failure> {
-    let service = open(config).await?;
+    let service = open_existing(config).await?;
     match command {
         TokenCommand::Create(create) => {
             let account = find(&service, &create.account).await?;
@@ -172,7 +189,10 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
 }
 
 async fn find(service: &Service, text: &str) -> Result<Account, Failure> {
-    let missing =
-        || Failure::Failed("there is no account with this e-mail address; see: afterword account list".to_owned());
-    service.account_by_email(&email(text)?).await.map_err(|_| missing())
+    match service.account_by_email(&email(text, "--account")?).await {
+        Err(Error::NotFound) => Err(Failure::Failed(format!(
+            "there is no account {text}; see: afterword account list, or add it: afterword account add --email {text} --role moderator"
+        ))),
+        found => Ok(found?),
+    }
 }

@@ -1,22 +1,43 @@
 //! `config check`, `config show`.
 
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
-use super::{Failure, say};
-use crate::config::{Config, ConfigError, show};
+use super::{Failure, remark, say};
+use crate::config::{Config, show};
+use crate::mail::Mailer;
+use crate::mail::templates::Templates;
+use crate::storage;
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Say whether the settings are right; if not, which one is wrong
+    #[command(after_help = "Example, before a restart:\n  afterword config check --config afterword.toml")]
     Check,
     /// Print the settings in force, without passwords
+    #[command(after_help = "Example, one of them:\n  afterword config show | grep public_url")]
     Show,
 }
 
-pub fn run(command: &Command, loaded: Result<Config, ConfigError>) -> Result<(), Failure> {
-    let config = loaded?;
+pub fn run(config: &Config, command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Check => say("The settings are right."),
-        Command::Show => say(show(&config)?.trim_end()),
+        Command::Check => check(config),
+        Command::Show => say(show(config)?.trim_end()),
     }
+}
+
+/// Reads what the settings leave to the parsers of others: addresses and templates. Nothing is opened, made or sent.
+pub fn read_all(config: &Config) -> Result<(), Failure> {
+    storage::check_url(config.database.url.expose_secret())?;
+    Mailer::new(&config.mail)?;
+    Templates::new(&config.mail.templates)?;
+    Ok(())
+}
+
+fn check(config: &Config) -> Result<(), Failure> {
+    read_all(config)?;
+    if let Some(doubt) = config.mail.doubtful_sender() {
+        remark(&doubt);
+    }
+    say("The settings are right.")
 }

@@ -1,10 +1,13 @@
 //! `doctor`: looks at an installation from all sides and says what to do about what it finds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::{Failure, open, say};
+use super::{Failure, OUTDATED, nothing_there, say};
+use crate::app::{self, Installed};
+use crate::clock::SystemClock;
 use crate::config::{Config, Transport};
 use crate::domain::comment::Status;
 use crate::error::Error;
@@ -19,13 +22,20 @@ struct Finding {
 }
 
 pub async fn run(config: &Config) -> Result<(), Failure> {
-    let service = open(config).await?;
-    let mut findings = vec![fine("The settings are right.")];
-    findings.push(key_file(&config.secrets.key_file));
-    findings.extend(database(&service).await?);
-    findings.push(counters(&service).await?);
-    findings.push(people(&service).await?);
-    findings.extend(mail(config, &service).await?);
+    let mut findings = vec![fine("The settings are right."), key_file(&config.secrets.key_file)];
+    match app::open_existing(config, Arc::new(SystemClock::default())).await? {
+        Installed::Nothing => return Err(nothing_there(config)),
+        // What else there is to see in it, a doctor of its own age would have to say.
+        Installed::Outdated => findings.push(look(OUTDATED.to_owned())),
+        Installed::Ready(service) => {
+            findings.push(fine("The database is up to date."));
+            findings.push(whole(&service).await?);
+            findings.push(counters(&service).await?);
+            findings.push(people(&service).await?);
+            findings.push(outbox(&service).await?);
+        }
+    }
+    findings.extend(mail(config));
     findings.extend(exposure(config));
     for finding in &findings {
         say(&format!("{} {}", if finding.fine { "ok  " } else { "look" }, finding.text))?;
@@ -56,19 +66,11 @@ fn key_file(path: &Path) -> Finding {
     }
 }
 
-async fn database(service: &Service) -> Result<Vec<Finding>, Error> {
-    let current = service.db.read(migrations::is_current).await?;
-    let mut findings = vec![if current {
-        fine("The database is up to date.")
-    } else {
-        look("The database is not up to date: afterword migrate".to_owned())
-    }];
-    let trouble = service.db.read(migrations::integrity).await?;
-    findings.push(match trouble {
+async fn whole(service: &Service) -> Result<Finding, Error> {
+    Ok(match service.db.read(migrations::integrity).await? {
         None => fine("The database is whole."),
         Some(what) => look(format!("The database is damaged ({what}): restore it from a backup.")),
-    });
-    Ok(findings)
+    })
 }
 
 /// The stored counters against the rows themselves.
@@ -115,7 +117,7 @@ async fn people(service: &Service) -> Result<Finding, Error> {
     })
 }
 
-async fn mail(config: &Config, service: &Service) -> Result<Vec<Finding>, Error> {
+fn mail(config: &Config) -> Vec<Finding> {
     let mut findings = vec![match config.mail.transport {
         Transport::Smtp => fine("Mail goes out by SMTP. Try it: afterword mail test ADDRESS"),
         Transport::File => look(format!(
@@ -123,22 +125,26 @@ async fn mail(config: &Config, service: &Service) -> Result<Vec<Finding>, Error>
             config.mail.dir.display()
         )),
     }];
+    findings.extend(config.mail.doubtful_sender().map(look));
     findings.push(match Templates::new(&config.mail.templates) {
         Ok(_) => fine("The mail templates are right."),
         Err(Error::Internal(cause)) => look(cause.to_string()),
         Err(error) => look(error.to_string()),
     });
+    findings
+}
+
+async fn outbox(service: &Service) -> Result<Finding, Error> {
     let depth = service.db.read(outbox::depth).await?;
     let failed = service.db.read(|conn| outbox::failed(conn, 1)).await?;
-    findings.push(match failed.first() {
+    Ok(match failed.first() {
         None => Finding { fine: true, text: format!("No mail has failed; {} wait.", depth.waiting) },
         Some(last) => look(format!(
             "{} mails were given up; the last one: {}",
             depth.failed,
             last.last_error.as_deref().unwrap_or("no reason was recorded")
         )),
-    });
-    Ok(findings)
+    })
 }
 
 fn exposure(config: &Config) -> Vec<Finding> {

@@ -15,6 +15,7 @@ use crate::mail::templates::{Templates, TestLetter};
 #[derive(Subcommand)]
 pub enum Command {
     /// Send a test mail now, and tell what the mail server says
+    #[command(after_help = "Example:\n  afterword mail test you@example.org")]
     Test {
         /// To whom
         address: String,

@@ -13,12 +13,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::{install_tls, open_service};
+use crate::app::{self, Installed, install_tls, open_service};
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, redacted, variables};
 use crate::error::Error;
 use crate::service::Service;
 
@@ -34,37 +35,55 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  afterword                                      serve on 127.0.0.1:8080 with data/afterword.db
+Examples, from an empty folder to a blog with a moderator:
+  afterword                     serve on http://127.0.0.1:8080, with all data in data/
   afterword site add blog --name \"My blog\" --url https://blog.example
   afterword account add --email ann@blog.example --role moderator --site blog
   afterword token create --account ann@blog.example --name laptop
-  AFTERWORD__MAIL__TRANSPORT=smtp AFTERWORD__MAIL__SMTP_URL=smtps://user:password@mail.example afterword serve";
+  afterword doctor              what is still missing or wrong
+
+Settings are in a file (--config FILE) or in variables; `afterword config show` prints all of them:
+  AFTERWORD__SERVER__LISTEN=0.0.0.0:80 AFTERWORD__SERVER__PUBLIC_URL=https://c.blog.example \\
+  afterword serve
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Each command has a --help of its own.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Answer requests and send mail until stopped; the default. Brings the database up to date first
+    #[command(after_help = "Example:\n  afterword serve --config /etc/afterword.toml\n\nIt stops on SIGTERM \
+        or Ctrl-C within ten seconds; answers that have begun are finished.")]
     Serve,
     /// Bring the database up to date, and nothing else
+    #[command(after_help = "Example, before the new version of the service starts:\n  afterword migrate")]
     Migrate,
     /// Ask a running service on this machine whether it is alive; for containers
+    #[command(after_help = "Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"afterword\", \"health\"]\n\nBy hand:\n  \
+        afterword health && echo alive")]
     Health,
     /// Look at the settings
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  afterword config check --config afterword.toml")]
     Config(config::Command),
     /// Sites: the blogs that this service takes comments for
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  afterword site add blog --name \"My blog\" --url https://blog.example"
+    )]
     Site(site::Command),
     /// Accounts of moderators and administrators
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  afterword account add --email ann@blog.example --role moderator")]
     Account(account::AccountCommand),
     /// Access tokens, for programs that moderate
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  afterword token create --account ann@blog.example --name laptop")]
     Token(account::TokenCommand),
     /// Mail
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  afterword mail test you@example.org")]
     Mail(mail::Command),
     /// Look for what is wrong with this installation, and say what to do
+    #[command(
+        after_help = "Example:\n  afterword doctor\n\nEach line begins with `ok` or `look`; with any `look` the \
+        exit code is 1. Nothing is changed."
+    )]
     Doctor,
 }
 
@@ -124,16 +143,12 @@ pub fn run() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     install_tls();
-    let loaded = Config::load(arguments.config.as_deref(), std::env::vars().collect());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let config = Config::load(arguments.config.as_deref(), variables(std::env::vars_os())?)?;
+    let file = arguments.config;
     let command = arguments.command.unwrap_or(Command::Serve);
-    if let Command::Config(command) = command {
-        return config::run(&command, loaded);
-    }
-    let config = loaded?;
-    runtime.block_on(async {
+    run_to_end(async {
         match command {
-            Command::Serve => serve::run(&config).await,
+            Command::Serve => serve::run(&config, file.as_deref()).await,
             Command::Migrate => serve::migrate(&config).await,
             Command::Health => health::run(&config).await,
             Command::Site(command) => site::run(&config, command).await,
@@ -141,14 +156,51 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Token(command) => account::run_token(&config, command).await,
             Command::Mail(command) => mail::run(&config, command).await,
             Command::Doctor => doctor::run(&config).await,
-            Command::Config(_) => Ok(()),
+            Command::Config(command) => config::run(&config, &command),
         }
     })
 }
 
-/// The use cases over the database of the settings.
+/// What still blocks a thread when a command has ended gets this long: a name look-up that nobody answers takes half a
+/// minute, and a runtime that is dropped waits for it. A stop of the service takes ten seconds at most with it.
+const LEAVE_BEHIND: Duration = Duration::from_millis(500);
+
+/// Runs a command on a runtime of its own.
+fn run_to_end(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(LEAVE_BEHIND);
+    ended
+}
+
+/// The use cases over the database of the settings; what is missing is made. For the commands that may come first.
 async fn open(config: &Config) -> Result<Arc<Service>, Failure> {
     Ok(open_service(config, Arc::new(SystemClock::default())).await?)
+}
+
+/// The use cases over a database that is there and up to date. In the wrong folder a command must not make a second
+/// installation, whose token the service would not know.
+async fn open_existing(config: &Config) -> Result<Arc<Service>, Failure> {
+    match app::open_existing(config, Arc::new(SystemClock::default())).await? {
+        Installed::Ready(service) => Ok(service),
+        Installed::Outdated => Err(Failure::Failed(OUTDATED.to_owned())),
+        Installed::Nothing => Err(nothing_there(config)),
+    }
+}
+
+const OUTDATED: &str = "The database is not up to date: afterword migrate";
+
+fn nothing_there(config: &Config) -> Failure {
+    let url = redacted(&config.database.url);
+    let place = url.strip_prefix("sqlite:").map(|path| std::path::absolute(path.strip_prefix("//").unwrap_or(path)));
+    Failure::Failed(match place {
+        Some(path) => format!(
+            "there is no database at {}: go to the folder of your installation or name its settings with --config FILE; \
+             afterword serve makes a new one",
+            path.map_or(url, |path| path.display().to_string())
+        ),
+        None => format!("the database {url} has no tables of afterword: afterword migrate makes them"),
+    })
 }
 
 /// Writes a result line. A reader that has gone is no error.
@@ -162,4 +214,25 @@ fn say(line: &str) -> Result<(), Failure> {
 /// Writes a remark that is no result.
 fn remark(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_hangs_does_not_hold_up_the_end() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let done = run_to_end(async {
+                tokio::task::spawn_blocking(move || ended.recv());
+                tokio::task::yield_now().await;
+                Ok(())
+            });
+            tell.send(done.is_ok()).unwrap();
+        });
+        assert!(told.recv_timeout(Duration::from_secs(30)).expect("it ends while the look-up still hangs"));
+        drop(end);
+    }
 }

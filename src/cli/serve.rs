@@ -1,5 +1,7 @@
 //! `serve` and `migrate`.
 
+use std::path::Path;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +12,10 @@ use crate::service::Service;
 use crate::storage::accounts;
 use crate::telemetry;
 
-pub async fn run(config: &Config) -> Result<(), Failure> {
+pub async fn run(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     telemetry::start(&config.log);
+    // A start that fails for a setting leaves nothing behind.
+    super::config::read_all(config)?;
     // The address first: a second process must not touch the database of the one that runs.
     let listener = App::listen(config.server.listen)?;
     let app = App::build(config, Parts::default()).await?;
@@ -19,7 +23,7 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
         tracing::info!(migration = name, "the database was brought up to date");
     }
     if app.service.db.read(accounts::all).await?.is_empty() {
-        remark(&first_steps(config, &app.service));
+        remark(&first_steps(config, file, &app.service));
     }
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
@@ -51,13 +55,16 @@ fn stop_on_signal(stop: CancellationToken) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The commands that lead from a fresh installation to the first approved comment.
-fn first_steps(config: &Config, service: &Service) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "afterword".to_owned());
+/// The commands that lead from a fresh installation to the first approved comment, as they can be pasted.
+fn first_steps(config: &Config, file: Option<&Path>, service: &Service) -> String {
+    let called = std::env::args_os().next().map(|name| name.to_string_lossy().into_owned());
+    let named = file.map(|file| format!(" --config {}", quoted(&file.to_string_lossy()))).unwrap_or_default();
+    let program = quoted(called.as_deref().unwrap_or("afterword")) + &named;
     let url = &config.server.public_url;
     let site = service.sites.all().first().map_or_else(|| "default".to_owned(), |site| site.key.as_str().to_owned());
     format!(
-        "\nNobody moderates yet. From here to the first approved comment (in a second terminal, in this folder):\n\n\
+        "\nNobody moderates yet. From here to the first approved comment (in a second terminal, in this folder, with the \
+         same AFTERWORD__ variables if there are any):\n\n\
          {program} account add --email you@example.org --role moderator --site {site}\n\
          TOKEN=$({program} token create --account you@example.org --name first)\n\
          curl -s {url}/api/v1/sites/{site}/comments -H 'Content-Type: application/json' \\\n\
@@ -66,4 +73,32 @@ fn first_steps(config: &Config, service: &Service) -> String {
          curl -s -X POST {url}/api/v1/moderation/comments/ID/approve -H \"Authorization: Bearer $TOKEN\"\n\
          curl -s '{url}/api/v1/sites/{site}/comments?article=/hello'\n"
     )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        for (word, expected) in [
+            ("./afterword", "./afterword"),
+            ("my settings.toml", "'my settings.toml'"),
+            ("it's", "'it'\\''s'"),
+            ("$(x)", "'$(x)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, open, say};
+use super::{Failure, open, open_existing, say};
 use crate::config::Config;
 use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use crate::domain::web::{Origin, absolute_http};
@@ -11,10 +11,17 @@ use crate::service::sites::NewSite;
 #[derive(Subcommand)]
 pub enum Command {
     /// Add a site
+    #[command(
+        after_help = "Example:\n  afterword site add blog --name \"My blog\" --url https://blog.example \\\n    \
+        --origin https://www.blog.example"
+    )]
     Add(Add),
-    /// List all sites
+    /// List all sites: key, name, address, what waits for a moderator, further origins
+    #[command(after_help = "Example, the keys alone:\n  afterword site list | cut -f1")]
     List,
     /// Change a site; what is not named stays
+    #[command(after_help = "Example, to publish at once what known authors write:\n  \
+        afterword site set blog --moderation new_authors")]
     Set(Set),
 }
 
@@ -25,10 +32,10 @@ pub struct Add {
     /// Its name for people; stands in the subject of mails
     #[arg(long)]
     name: String,
-    /// Where the blog is, like <https://blog.example>
+    /// Where the blog is, like `https://blog.example`
     #[arg(long)]
     url: Option<String>,
-    /// A further origin whose pages may write, like <https://www.blog.example>; may be given more than once
+    /// A further origin whose pages may write, like `https://www.blog.example`; may be given more than once
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
 }
@@ -55,7 +62,6 @@ pub struct Set {
 }
 
 pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
-    let service = open(config).await?;
     match command {
         Command::Add(add) => {
             let new = NewSite {
@@ -64,12 +70,14 @@ pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
                 url: add.url.as_deref().map(checked_url).transpose()?,
                 origins: checked_origins(&add.origins)?,
             };
-            let site = service.add_site(new).await?;
+            let site = open(config).await?.add_site(new).await?;
             say(&format!("added {}", site.key.as_str()))
         }
-        Command::List => service.sites.all().iter().try_for_each(|site| say(&line(site))),
+        Command::List => open_existing(config).await?.sites.all().iter().try_for_each(|site| say(&line(site))),
         Command::Set(set) => {
-            let mut site = Site::clone(&*service.sites.by_key(&set.key)?);
+            let service = open_existing(config).await?;
+            let unknown = |_| Failure::Failed(format!("there is no site {}; see: afterword site list", set.key));
+            let mut site = Site::clone(&*service.sites.by_key(&set.key).map_err(unknown)?);
             change(&mut site, &set)?;
             let site = service.update_site(site).await?;
             say(&line(&site))

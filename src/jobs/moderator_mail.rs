@@ -1,7 +1,8 @@
 //! The mails to moderators: about one comment, or a summary of what waits. A mail says what is true when it is sent: a
 //! comment that was decided meanwhile brings none.
 
-use super::{JobError, Worker};
+use super::Worker;
+use super::retry::{JobError, Sent};
 use crate::domain::comment::Status;
 use crate::domain::ids::{AccountId, SiteId};
 use crate::error::Error;
@@ -13,15 +14,15 @@ use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
 use crate::storage::outbox::OutboxRow;
 use crate::storage::queue::{self, QueueFilter};
-use crate::storage::{Conn, sites};
+use crate::storage::{Conn, waiting};
 
 /// Comments that a summary quotes.
 const QUOTED: i64 = 20;
 
 impl Worker {
     /// Sends one moderator the mail about one comment.
-    pub(super) async fn mail_moderator(&self, row: &OutboxRow) -> Result<(), JobError> {
-        let (Some(account), Some(comment)) = (row.account_id, row.comment_id) else { return Ok(()) };
+    pub(super) async fn mail_moderator(&self, row: &OutboxRow) -> Result<Sent, JobError> {
+        let (Some(account), Some(comment)) = (row.account_id, row.comment_id) else { return Ok(Sent::Nothing) };
         let site_id = row.site_id;
         let found = self
             .service
@@ -30,11 +31,11 @@ impl Worker {
                 let Some(account) = recipient(conn, account, site_id)? else { return Ok(None) };
                 let Some(comment) = comments::find(conn, comment)?.filter(waits) else { return Ok(None) };
                 let article = articles::by_ids(conn, &[comment.article_id])?.remove(&comment.article_id);
-                let waiting = sites::counts(conn, Some(&[site_id]))?.first().map_or(0, |counts| counts.pending);
+                let waiting = waiting::counts(conn, Some(&[site_id]))?.remove(&site_id).unwrap_or(0);
                 Ok(article.map(|article| (account, comment, article, waiting)))
             })
             .await?;
-        let Some((account, comment, article, waiting)) = found else { return Ok(()) };
+        let Some((account, comment, article, waiting)) = found else { return Ok(Sent::Nothing) };
         let values = ModerateLetter {
             site: self.service.sites.by_id(site_id)?.name.clone(),
             comment: self.quoted(&comment, &article)?,
@@ -45,8 +46,8 @@ impl Worker {
     }
 
     /// Sends one moderator the summary of what waits.
-    pub(super) async fn mail_digest(&self, row: &OutboxRow) -> Result<(), JobError> {
-        let Some(account) = row.account_id else { return Ok(()) };
+    pub(super) async fn mail_digest(&self, row: &OutboxRow) -> Result<Sent, JobError> {
+        let Some(account) = row.account_id else { return Ok(Sent::Nothing) };
         let found = self
             .service
             .db
@@ -56,32 +57,32 @@ impl Worker {
                     Role::Admin => None,
                     Role::Moderator => Some(accounts::sites_of(conn, account.id)?),
                 };
-                let counts = sites::counts(conn, own.as_deref())?;
+                let counts = waiting::counts(conn, own.as_deref())?;
                 let newest = newest_pending(conn, own)?;
                 let ids: Vec<_> = newest.iter().map(|comment| comment.article_id).collect();
                 Ok(Some((account, counts, newest, articles::by_ids(conn, &ids)?)))
             })
             .await?;
-        let Some((account, counts, newest, articles)) = found else { return Ok(()) };
-        let waiting: i64 = counts.iter().map(|counts| counts.pending).sum();
-        if waiting == 0 {
-            return Ok(());
+        let Some((account, counts, newest, articles)) = found else { return Ok(Sent::Nothing) };
+        if counts.is_empty() {
+            return Ok(Sent::Nothing);
         }
         let mut sites = Vec::new();
-        for counts in counts.iter().filter(|counts| counts.pending > 0) {
-            let name = self.service.sites.by_id(counts.site_id)?.name.clone();
-            sites.push(WaitingSite { name, waiting: counts.pending });
+        for (site, waiting) in &counts {
+            sites.push(WaitingSite { name: self.service.sites.by_id(*site)?.name.clone(), waiting: *waiting });
         }
         let quote = |comment: &Comment| articles.get(&comment.article_id).map(|article| self.quoted(comment, article));
         let comments: Vec<QuotedComment> = newest.iter().filter_map(quote).collect::<Result<_, _>>()?;
-        let values = DigestLetter { waiting, sites, comments, public_url: self.public_url.clone() };
+        let values =
+            DigestLetter { waiting: counts.values().sum(), sites, comments, public_url: self.public_url.clone() };
         self.send(row, &account, self.templates.letter("digest", &values)?).await
     }
 
-    async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<(), JobError> {
+    async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<Sent, JobError> {
         let address = self.service.account_email(account)?;
         let mail = Mail::new(row.id.to_string(), &self.from, &address, letter)?;
-        Ok(self.mailer.send(&mail).await?)
+        self.mailer.send(&mail).await?;
+        Ok(Sent::Left)
     }
 
     /// A comment as mails quote it: the text that waits.

@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 
 use self::message::Mail;
 use crate::config;
+use crate::disk::{make_folder, sync_folder};
 use crate::error::Error;
 
 /// The way by which mails leave.
@@ -34,9 +35,13 @@ pub enum SendError {
     /// It may later: the server is away, slow, or says so (4xx).
     #[error("{0}")]
     Later(String),
-    /// It never will: the server refuses it for good (5xx).
+    /// The server refuses it for good (5xx), and does not say that it is the recipient's fault: it may be the server's own
+    /// bad minute, or a setting (RFC 5321 §4.2.1 leaves trying again to us).
     #[error("{0}")]
-    Never(String),
+    Refused(String),
+    /// It never will: the server says that there is no such recipient.
+    #[error("{0}")]
+    NoRecipient(String),
 }
 
 /// Connections to one mail server.
@@ -70,7 +75,9 @@ impl SmtpPool {
 }
 
 fn connect(settings: &config::Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
-    let told = |cause: lettre::transport::smtp::Error| Error::internal(format!("mail.smtp_url: {cause}"));
+    let told = |cause: lettre::transport::smtp::Error| {
+        Error::internal(format!("mail.smtp_url is not like smtp://…, smtp://…?tls=required or smtps://…: {cause}"))
+    };
     let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret()).map_err(told)?;
     // Servers close idle connections, and a pooled one that was closed fails the mail that meets it.
     let pool = PoolConfig::new().max_size(4).idle_timeout(Duration::from_secs(20));
@@ -91,11 +98,11 @@ impl Mailer {
         match self {
             Self::Smtp(pool) => pool.send(mail).await,
             Self::File(folder) => {
-                let (folder, mail) = (folder.clone(), mail.clone());
+                let (shown, folder, mail) = (folder.display(), folder.clone(), mail.clone());
                 let written = tokio::task::spawn_blocking(move || write_file(&folder, &mail)).await;
                 written
                     .map_err(|_| SendError::Later("writing the mail panicked".to_owned()))?
-                    .map_err(|cause| SendError::Later(format!("mail.dir: {cause}")))
+                    .map_err(|cause| SendError::Later(format!("mail.dir {shown}: {cause}")))
             }
             Self::Memory(sent) => {
                 sent.lock().unwrap_or_else(PoisonError::into_inner).push(mail.clone());
@@ -105,18 +112,38 @@ impl Mailer {
     }
 }
 
-/// A refusal that is about the operator's settings (authentication, TLS) passes once they are mended, whatever its number.
+/// What a failure means. A refusal that is about the operator's settings (authentication, TLS) passes once they are mended,
+/// whatever its number.
 fn smtp_failure(error: &lettre::transport::smtp::Error) -> SendError {
     let mut words = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
+    // It prints its first cause itself.
+    let cause = std::error::Error::source(error);
+    let mut deeper = cause.and_then(std::error::Error::source);
+    while let Some(cause) = deeper {
         words = format!("{words}: {cause}");
-        source = cause.source();
+        deeper = cause.source();
     }
     let words = without_addresses(&words);
-    let code = error.status().map(u16::from);
-    let about_settings = matches!(code, Some(530 | 534 | 535 | 538));
-    if error.is_permanent() && !about_settings { SendError::Never(words) } else { SendError::Later(words) }
+    match error.status().map(u16::from) {
+        Some(530 | 534 | 535 | 538) => SendError::Later(words),
+        Some(code) if error.is_permanent() => {
+            let said = cause.map(ToString::to_string).unwrap_or_default();
+            if speaks_of_recipient(code, &said) { SendError::NoRecipient(words) } else { SendError::Refused(words) }
+        }
+        _ => SendError::Later(words),
+    }
+}
+
+/// Whether a refusal is about the recipient. An enhanced status code (RFC 3463) tells: 5.1.x is about addresses, of which
+/// 5.1.7 and 5.1.8 are about the sender's. Without one 551 and 553 do (RFC 5321 §4.2.3); 550 alone may mean anything.
+fn speaks_of_recipient(code: u16, said: &str) -> bool {
+    let first = said.split_whitespace().next().unwrap_or_default();
+    let numbers: Option<Vec<u16>> = first.split('.').map(|number| number.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([5, 1, detail]) => !matches!(detail, 7 | 8),
+        Some([5, _, _]) => false,
+        _ => matches!(code, 551 | 553),
+    }
 }
 
 /// Mail servers like to repeat addresses in what they say; none may reach a log.
@@ -133,7 +160,7 @@ fn without_addresses(words: &str) -> String {
 /// the same name.
 fn write_file(folder: &Path, mail: &Mail) -> std::io::Result<()> {
     use std::io::Write;
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let draft = folder.join(format!(".{}.part", mail.id));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -142,12 +169,33 @@ fn write_file(folder: &Path, mail: &Mail) -> std::io::Result<()> {
     let mut file = options.open(&draft)?;
     file.write_all(&mail.message.formatted())?;
     file.sync_all()?;
-    std::fs::rename(&draft, folder.join(format!("{}.eml", mail.id)))
+    std::fs::rename(&draft, folder.join(format!("{}.eml", mail.id)))?;
+    // The row that asked for this mail is finished next, and stays finished.
+    sync_folder(folder)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_about_the_recipient_ends_at_once() {
+        for (code, said, expected) in [
+            (550, "5.1.1 <a@example.org>: no such user", true),
+            (550, "5.1.10 null MX", true),
+            (551, "user not local", true),
+            (553, "mailbox name not allowed", true),
+            (553, "5.7.1 sender address rejected: not owned by user", false),
+            (550, "5.7.1 relaying denied", false),
+            (550, "5.1.8 sender domain does not exist", false),
+            (550, "no such user here, or we do not like you", false),
+            (552, "5.2.2 mailbox full", false),
+            (554, "", false),
+            (554, "5.1 is not a code, nor is 5.1.1.1", false),
+        ] {
+            assert_eq!(speaks_of_recipient(code, said), expected, "{code} {said}");
+        }
+    }
 
     #[test]
     fn addresses_are_cut_out_of_what_servers_say() {

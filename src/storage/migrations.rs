@@ -61,7 +61,29 @@ fn names(ran: Ran<'_>) -> Result<Vec<String>, Error> {
     ran.map(|versions| versions.iter().map(ToString::to_string).collect()).map_err(Error::internal)
 }
 
-fn refuse_if_too_old(conn: &mut Conn) -> Result<(), Error> {
+/// Whether the database has tables of ours, of whatever age. Asks the catalogue: asking for a table that is not there is an
+/// error in a language that nobody knows beforehand.
+pub(super) fn is_there(conn: &mut Conn) -> Result<bool, Error> {
+    let found: Count = match conn {
+        Conn::Sqlite(c) => {
+            diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'meta'").get_result(c)?
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => diesel::sql_query(
+            "SELECT count(*) AS count FROM pg_tables WHERE tablename = 'meta' AND schemaname = ANY (current_schemas(false))",
+        )
+        .get_result(c)?,
+    };
+    Ok(found.count > 0)
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
+
+pub(super) fn refuse_if_too_old(conn: &mut Conn) -> Result<(), Error> {
     let oldest = meta::get(conn, "oldest_binary")?.and_then(|text| text.parse().ok()).unwrap_or(0);
     if BINARY_GENERATION < oldest {
         return Err(Error::internal(format!(

@@ -24,6 +24,7 @@ mod sqlite;
 mod threads;
 mod tx;
 pub mod types;
+pub mod waiting;
 pub mod words;
 mod writers;
 
@@ -97,6 +98,14 @@ impl Backend {
         Err(Error::internal("database.url starts with sqlite: or postgres://"))
     }
 
+    /// An error of opening that says which file is meant.
+    fn named(&self, error: Error) -> Error {
+        match (self, error) {
+            (Self::Sqlite(path), Error::Internal(cause)) => sqlite::named(path, cause),
+            (_, error) => error,
+        }
+    }
+
     fn connect_writer(&self) -> Connect {
         match self {
             Self::Sqlite(path) => {
@@ -126,11 +135,40 @@ impl Backend {
     }
 }
 
+/// Whether a URL is one that [`Db::open`] can use; nothing is opened.
+pub fn check_url(url: &str) -> Result<(), Error> {
+    match Backend::of(url)? {
+        Backend::Sqlite(_) => Ok(()),
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(url) => postgres::parse(&url).map(|_| ()),
+    }
+}
+
 impl Db {
     /// Opens the database, brings its schema up to date and starts the threads. Blocks; call it off the async runtime.
     pub fn open(settings: &DatabaseSettings) -> Result<Self, Error> {
         let backend = Backend::of(&settings.url)?;
-        let migrated = migrations::migrate(&mut (backend.connect_writer())()?)?;
+        let opened = (backend.connect_writer())().and_then(|mut conn| migrations::migrate(&mut conn));
+        let migrated = opened.map_err(|error| backend.named(error))?;
+        Self::start(&backend, settings, migrated)
+    }
+
+    /// Opens a database that is there, as it is: nothing is made and no migration runs. None when there is none. Blocks.
+    pub fn open_existing(settings: &DatabaseSettings) -> Result<Option<Self>, Error> {
+        let backend = Backend::of(&settings.url)?;
+        if matches!(&backend, Backend::Sqlite(path) if !path.exists()) {
+            return Ok(None);
+        }
+        let opened = (backend.connect_writer())().and_then(|mut conn| {
+            let is_there = migrations::is_there(&mut conn)?;
+            if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
+        });
+        let is_there = opened.map_err(|error| backend.named(error))?;
+        if is_there { Self::start(&backend, settings, Vec::new()).map(Some) } else { Ok(None) }
+    }
+
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite's numbers are its own"))]
+    fn start(backend: &Backend, settings: &DatabaseSettings, migrated: Vec<String>) -> Result<Self, Error> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         // The group's cap: SQLite fills about half the waiting clients into one commit, so 256 is never met by chance; on
         // PostgreSQL larger groups only hold row locks longer.

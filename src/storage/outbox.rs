@@ -1,6 +1,9 @@
 //! Work to be done after a commit, kept in the database so that no crash loses it. A row is due when `due_at` is past; a
-//! claim moves `due_at` to the claim's end, so a dead worker's row becomes due again by itself. This file branches on the
-//! database, because claiming does.
+//! claim moves `due_at` to the claim's end, so a dead worker's row becomes due again by itself. Work inside the database is
+//! not claimed but taken: its rows go in the transaction that does it. A finished row is a mail that left; what turned out to
+//! be needless leaves none. This file branches on the database, because claiming does.
+
+use std::time::Duration;
 
 use diesel::prelude::*;
 
@@ -24,6 +27,10 @@ named_enum! {
     }
 }
 
+/// Nothing of ours waits longer: pauses and the wait for a summary are an hour at most, and a claim a minute. What is due
+/// later was written by a clock that was ahead, and is due now.
+const LONGEST_WAIT: Duration = Duration::from_mins(61);
+
 /// A row as it is queued and claimed.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]
 #[diesel(table_name = outbox, treat_none_as_default_value = false)]
@@ -46,7 +53,7 @@ pub struct OutboxRow {
     pub claim: Option<OutboxId>,
     /// Attempts that began.
     pub attempts: i32,
-    /// At most one row per key.
+    /// At most one row per key. A claimed row has none: what comes from then on needs a row of its own.
     pub dedupe_key: Option<String>,
     /// What the last attempt met.
     pub last_error: Option<String>,
@@ -80,6 +87,19 @@ impl OutboxRow {
             failed_at: None,
         }
     }
+
+    /// A summary for an account, due at `due_at`. At most one waits per account.
+    pub fn digest(id: OutboxId, site_id: SiteId, account: AccountId, now: Timestamp, due_at: Timestamp) -> Self {
+        let mut row = Self::new(id, Kind::MailDigest, site_id, now);
+        (row.account_id, row.due_at) = (Some(account), Some(due_at));
+        row.dedupe_key = row.key();
+        row
+    }
+
+    /// The key under which it waits.
+    fn key(&self) -> Option<String> {
+        self.account_id.filter(|_| self.kind == Kind::MailDigest).map(|account| format!("digest:{account}"))
+    }
 }
 
 /// Writes rows, sixteen per statement; one whose dedupe key is there already is left out.
@@ -112,22 +132,16 @@ pub struct Claim {
 /// Claims rows that are due, the longest due first. On PostgreSQL rows that another worker is claiming right now are passed
 /// over.
 pub fn claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<OutboxRow>, Error> {
-    let due = outbox::table
-        .filter(outbox::due_at.le(claim.now))
-        .filter(outbox::kind.eq_any(claim.kinds))
-        .order(outbox::due_at)
-        .limit(claim.limit)
-        .select(outbox::id);
-    let ids: Vec<OutboxId> = match tx.conn() {
-        Conn::Sqlite(c) => due.load(c)?,
-        #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => due.for_update().skip_locked().load(c)?,
-    };
+    let ids = due(tx, claim.kinds, claim.now, claim.limit)?;
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let change =
-        (outbox::due_at.eq(claim.until), outbox::claim.eq(claim.id), outbox::attempts.eq(outbox::attempts + 1));
+    let change = (
+        outbox::due_at.eq(claim.until),
+        outbox::claim.eq(claim.id),
+        outbox::attempts.eq(outbox::attempts + 1),
+        outbox::dedupe_key.eq(None::<String>),
+    );
     let mut rows: Vec<OutboxRow> = on!(tx.conn(), |c| {
         diesel::update(outbox::table.filter(outbox::id.eq_any(&ids)))
             .set(change)
@@ -138,23 +152,82 @@ pub fn claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<OutboxRow>, Error> {
     Ok(rows)
 }
 
+/// Takes rows that are due out of the outbox, the longest due first, for work that this transaction does to its end.
+pub fn take(tx: &mut Tx<'_>, kinds: &[Kind], now: Timestamp, limit: i64) -> Result<Vec<OutboxRow>, Error> {
+    let ids = due(tx, kinds, now, limit)?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows: Vec<OutboxRow> = on!(tx.conn(), |c| {
+        diesel::delete(outbox::table.filter(outbox::id.eq_any(&ids)))
+            .returning(OutboxRow::as_returning())
+            .get_results(c)
+    })?;
+    rows.sort_unstable_by_key(|row| row.id);
+    Ok(rows)
+}
+
+/// What is due, locked: first what is due by now, then what can only have been written by a clock that was ahead. Two reads,
+/// so that each is a range of the index.
+fn due(tx: &mut Tx<'_>, kinds: &[Kind], now: Timestamp, limit: i64) -> Result<Vec<OutboxId>, Error> {
+    let mut found = due_between(tx, kinds, (Timestamp(i64::MIN), now), limit)?;
+    let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+    if room > 0 {
+        let astray = (now.plus(LONGEST_WAIT), Timestamp(i64::MAX));
+        found.extend(due_between(tx, kinds, astray, room)?);
+    }
+    Ok(found)
+}
+
+fn due_between(
+    tx: &mut Tx<'_>,
+    kinds: &[Kind],
+    (from, to): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<OutboxId>, Error> {
+    let due = outbox::table
+        .filter(outbox::due_at.gt(from))
+        .filter(outbox::due_at.le(to))
+        .filter(outbox::kind.eq_any(kinds))
+        .order(outbox::due_at)
+        .limit(limit)
+        .select(outbox::id);
+    Ok(match tx.conn() {
+        Conn::Sqlite(c) => due.load(c)?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => due.for_update().skip_locked().load(c)?,
+    })
+}
+
 /// How a claimed piece of work ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Done.
     Done,
+    /// There was nothing to do (any more). Nothing of the row stays.
+    Needless,
     /// Not now: again at this time, for this reason.
     Again(Timestamp, String),
     /// Given up, for this reason.
     GivenUp(String),
 }
 
-/// Records how a claimed row ended; its dedupe key is free again. Does nothing when the claim has passed to another worker; returns whether it was ours.
+/// Records how a claimed row ended. One that is to be tried again waits under its key again; if another took the key
+/// meanwhile, that one will do the work, and this row goes. Does nothing when the claim has passed to another worker; returns
+/// whether it was ours.
 pub fn settle(tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp, outcome: &Outcome) -> Result<bool, Error> {
+    let mut key = None;
     let (due_at, finished_at, failed_at, error) = match outcome {
         Outcome::Done => (None, Some(now), None, None),
-        Outcome::Again(at, why) => (Some(*at), None, None, Some(why.as_str())),
         Outcome::GivenUp(why) => (None, None, Some(now), Some(why.as_str())),
+        Outcome::Needless => return remove(tx, row),
+        Outcome::Again(at, why) => {
+            key = row.key();
+            if key.as_deref().map(|key| is_taken(tx.conn(), key)).transpose()? == Some(true) {
+                return remove(tx, row);
+            }
+            (Some(*at), None, None, Some(why.as_str()))
+        }
     };
     let change = (
         outbox::due_at.eq(due_at),
@@ -162,12 +235,22 @@ pub fn settle(tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp, outcome: &Outcom
         outbox::finished_at.eq(finished_at),
         outbox::failed_at.eq(failed_at),
         outbox::last_error.eq(error),
-        outbox::dedupe_key.eq(if due_at.is_some() { row.dedupe_key.as_deref() } else { None }),
+        outbox::dedupe_key.eq(key),
     );
-    let changed = on!(tx.conn(), |c| diesel::update(outbox::table.find(row.id).filter(outbox::claim.eq(row.claim)))
-        .set(change)
-        .execute(c))?;
-    Ok(changed == 1)
+    let ours = outbox::table.find(row.id).filter(outbox::claim.eq(row.claim));
+    Ok(on!(tx.conn(), |c| diesel::update(ours).set(change).execute(c))? == 1)
+}
+
+fn remove(tx: &mut Tx<'_>, row: &OutboxRow) -> Result<bool, Error> {
+    let ours = outbox::table.find(row.id).filter(outbox::claim.eq(row.claim));
+    Ok(on!(tx.conn(), |c| diesel::delete(ours).execute(c))? == 1)
+}
+
+/// A key that another transaction takes at this moment is not seen; then the update fails as a whole, and the row is due
+/// again when its claim runs out.
+fn is_taken(conn: &mut Conn, key: &str) -> Result<bool, Error> {
+    let holder = outbox::table.filter(outbox::dedupe_key.eq(key)).select(outbox::id);
+    Ok(on!(conn, |c| holder.get_result::<OutboxId>(c).optional())?.is_some())
 }
 
 /// Deletes rows that were finished before `before`, at most `limit`. Rows that were given up stay until someone looks.
@@ -203,13 +286,83 @@ pub fn failed(conn: &mut Conn, limit: i64) -> Result<Vec<OutboxRow>, Error> {
         .load(c))?)
 }
 
-/// When mails of `kind` to an account were queued, newest first, from `since` on: for the hourly ceiling.
-pub fn queued_for(conn: &mut Conn, account: AccountId, kind: Kind, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
-    Ok(on!(conn, |c| outbox::table
-        .filter(outbox::account_id.eq(account))
-        .filter(outbox::kind.eq(kind))
-        .filter(outbox::created_at.gt(since))
+/// A time in which an account's mails are counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Whose.
+    pub account: AccountId,
+    /// Mails that left after this count,
+    pub since: Timestamp,
+    /// unless they left later than now: that was a clock that was ahead.
+    pub now: Timestamp,
+}
+
+/// Mails about single comments that left for an account within a time, or wait to; counted up to `limit`.
+pub fn left_or_waiting(conn: &mut Conn, window: Window, limit: i64) -> Result<usize, Error> {
+    let counted =
+        outbox::due_at.is_not_null().or(outbox::finished_at.gt(window.since).and(outbox::finished_at.le(window.now)));
+    let ids: Vec<OutboxId> = on!(conn, |c| outbox::table
+        .filter(outbox::account_id.eq(window.account))
+        .filter(outbox::kind.eq(Kind::MailModerator))
+        .filter(counted)
+        // The newest first: where there are many, the limit is reached soon.
         .order(outbox::created_at.desc())
-        .select(outbox::created_at)
-        .load(c))?)
+        .limit(limit)
+        .select(outbox::id)
+        .load(c))?;
+    Ok(ids.len())
+}
+
+/// Mails about single comments that left for an account within a time, or are on their way under another claim than this;
+/// counted up to `limit`.
+pub fn left_or_leaving(conn: &mut Conn, window: Window, but: OutboxId, limit: i64) -> Result<usize, Error> {
+    let leaving = outbox::claim.is_not_null().and(outbox::claim.ne(but)).and(outbox::due_at.gt(window.now));
+    let counted = leaving.or(outbox::finished_at.gt(window.since).and(outbox::finished_at.le(window.now)));
+    let ids: Vec<OutboxId> = on!(conn, |c| outbox::table
+        .filter(outbox::account_id.eq(window.account))
+        .filter(outbox::kind.eq(Kind::MailModerator))
+        .filter(counted)
+        .order(outbox::created_at.desc())
+        .limit(limit)
+        .select(outbox::id)
+        .load(c))?;
+    Ok(ids.len())
+}
+
+/// Deletes an account's mails about single comments that wait or are held by this claim, but for those in `keep`; what is on
+/// its way under another claim stays.
+pub fn remove_singles(tx: &mut Tx<'_>, window: Window, claim: OutboxId, keep: &[OutboxId]) -> Result<(), Error> {
+    let is_free = outbox::claim.is_null().or(outbox::claim.eq(claim)).or(outbox::due_at.le(window.now));
+    let waiting = outbox::table
+        .filter(outbox::account_id.eq(window.account))
+        .filter(outbox::kind.eq(Kind::MailModerator))
+        .filter(outbox::due_at.is_not_null())
+        .filter(is_free)
+        .filter(outbox::id.ne_all(keep))
+        .select(outbox::id);
+    // Locked first, as for a claim: two workers that fold one account's mails must not wait for each other.
+    let ids: Vec<OutboxId> = match tx.conn() {
+        Conn::Sqlite(c) => waiting.load(c)?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => waiting.for_update().skip_locked().load(c)?,
+    };
+    for ids in ids.chunks(256) {
+        on!(tx.conn(), |c| diesel::delete(outbox::table.filter(outbox::id.eq_any(ids))).execute(c))?;
+    }
+    Ok(())
+}
+
+/// The last moment at which an account's newest summary was queued, due or sent; none without a summary, and none for one
+/// that was given up.
+pub fn last_digest(conn: &mut Conn, account: AccountId) -> Result<Option<Timestamp>, Error> {
+    let newest: Option<OutboxRow> = on!(conn, |c| outbox::table
+        .filter(outbox::account_id.eq(account))
+        .filter(outbox::kind.eq(Kind::MailDigest))
+        .filter(outbox::failed_at.is_null())
+        .order(outbox::created_at.desc())
+        .limit(1)
+        .select(OutboxRow::as_select())
+        .get_result(c)
+        .optional())?;
+    Ok(newest.and_then(|row| [Some(row.created_at), row.due_at, row.finished_at].into_iter().flatten().max()))
 }

@@ -126,7 +126,7 @@ async fn connect(
 
 /// Reads the URL. Says whether the server's certificate must be verified: over TCP it must, unless the URL asks for less.
 /// The driver knows `disable`, `prefer` and `require` only, so `verify-full` is taken out of the URL before.
-fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), Error> {
+pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), Error> {
     let parsed = url::Url::parse(url).map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
     let asked = parsed.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, mode)| mode.into_owned());
     let (base, query) = url.split_once('?').unwrap_or((url, ""));

@@ -11,7 +11,8 @@ use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
 
 use super::conn::Conn;
-use crate::error::Error;
+use crate::disk::{folder_of, make_folder};
+use crate::error::{Cause, Error};
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write and checkpoint at once
 /// (<https://sqlite.org/wal.html>, "WAL-reset bug"); the bundled one is newer.
@@ -68,9 +69,7 @@ fn connect(path: &Path) -> Result<SqliteConnection, Error> {
 /// E-mail addresses lie in this file, if encrypted: it belongs to its owner alone from its first byte on.
 fn make_file(path: &Path) -> Result<(), Error> {
     let told = |cause: std::io::Error| Error::internal(format!("cannot make {}: {cause}", path.display()));
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(told)?;
-    }
+    make_folder(folder_of(path)).map_err(told)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -78,6 +77,22 @@ fn make_file(path: &Path) -> Result<(), Error> {
     match options.open(path) {
         Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(told(cause)),
         _ => Ok(()),
+    }
+}
+
+/// SQLite's own words name no file.
+pub(super) fn named(path: &Path, cause: Cause) -> Error {
+    let text = cause.to_string();
+    let shown = path.display();
+    if text.contains("readonly database") || text.contains("unable to open database file") {
+        return Error::internal(format!(
+            "cannot write to the database {shown}: the file and the folder it lies in must belong to the user that runs afterword"
+        ));
+    }
+    if text.contains(&*path.to_string_lossy()) {
+        Error::Internal(cause)
+    } else {
+        Error::internal(format!("{shown}: {text}"))
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod http;
+mod jobs;
 mod program;
 mod storage;
 mod support;

@@ -4,6 +4,8 @@ Reads commands from standard input, one a line:
   ok              take mail again
   fail 451 DATA   answer the next command of this verb with this code, once
   refuse 550 RCPT answer every command of this verb with this code
+  refuse 550_5.1.1 RCPT   the same with an enhanced status code
+  hold BODY       answer this verb only when the next command came
   hang DATA       never answer this verb (CONNECT, EHLO, MAIL, RCPT, DATA, BODY)
   drop BODY       take the mail, then close the connection without an answer
 Writes JSON lines: {"port": n} at the start, {"done": command}, and one for each mail that was taken, parsed by Python's own
@@ -34,6 +36,8 @@ async def fault(server, verb):
         return None
     if kind == "hang":
         await asyncio.sleep(3600)
+    while mode["kind"] == "hold":
+        await asyncio.sleep(0.01)
     if kind == "drop":
         server.transport.abort()
         return "421 dropped"
@@ -45,6 +49,14 @@ async def fault(server, verb):
 
 
 class Faulty(SMTP):
+    async def push(self, status):
+        # The greeting, which aiosmtpd leaves to nobody.
+        if status.startswith("220 ") and mode["kind"] == "refuse" and mode.get("verb") == "CONNECT":
+            await super().push(f"{mode['code']} no service here")
+            self.transport.close()
+            return
+        await super().push(status)
+
     async def _handle_client(self):
         if mode["kind"] == "hang" and mode.get("verb") == "CONNECT":
             await asyncio.sleep(3600)
@@ -104,12 +116,10 @@ class Peer(Controller):
 def listen_to_commands():
     for line in sys.stdin:
         words = line.split()
-        mode.clear()
-        mode["kind"] = words[0]
-        if words[0] in ("fail", "refuse"):
-            mode["code"], mode["verb"] = words[1], words[2]
-        elif len(words) > 1:
-            mode["verb"] = words[1]
+        verb = words[-1] if len(words) > 1 else None
+        code = words[1].replace("_", " ") if len(words) > 2 else None
+        # In one step: the server's thread reads it meanwhile.
+        mode.update(kind=words[0], verb=verb, code=code)
         say(done=line.strip())
 
 

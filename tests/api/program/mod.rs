@@ -3,5 +3,8 @@
 mod command_line;
 mod conversation;
 mod crash;
+mod hints;
+mod logs;
 mod raw_http;
+mod settings;
 mod smtp;

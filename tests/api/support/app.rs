@@ -218,6 +218,18 @@ impl TestApp {
         mails.iter().map(|mail| String::from_utf8(mail.message.formatted()).unwrap()).collect()
     }
 
+    /// Lets the jobs run as they do in service, until the token is cancelled.
+    pub fn keep_working(&self) -> CancellationToken {
+        let stop = self.stop.child_token();
+        tokio::spawn(self.app.worker.clone().run(stop.clone()));
+        stop
+    }
+
+    /// The mails that left since they were last asked for.
+    pub fn mails_left(&self) -> usize {
+        self.mails.lock().unwrap().len()
+    }
+
     /// The list of `/a`.
     pub async fn list(&self, query: &str) -> Value {
         self.get(&format!("/api/v1/sites/default/comments?article=/a{query}")).await.expect(200)

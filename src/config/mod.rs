@@ -1,20 +1,27 @@
 //! The settings: typed, loaded from the embedded defaults, a file and the environment, in this order, and checked as a
-//! whole. A wrong or unknown key stops the start with one line that names it. Secrets in here print as `[redacted]`.
+//! whole. A wrong or unknown key stops the start with one line that names it, and that repeats no value: it may be a secret.
+//! Secrets in here print as `[redacted]`.
+
+mod check;
+mod show;
+mod sources;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Config as Source, Environment, File, FileFormat};
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use self::show::without_password;
+pub use self::show::{redacted, show};
+pub use self::sources::variables;
 use crate::domain::submission::FieldRules;
 use crate::domain::web::Origin;
 
 /// Every key with its default and what it means.
-pub const DEFAULTS: &str = include_str!("../config/default.toml");
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// What is wrong with the settings, in one line that names the key.
 #[derive(Debug, thiserror::Error)]
@@ -201,21 +208,7 @@ pub struct Log {
 impl Config {
     /// Loads the settings: defaults, then `file`, then `AFTERWORD__SECTION__KEY` from `environment`.
     pub fn load(file: Option<&Path>, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
-        let mut builder = Source::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|cause| ConfigError(format!("cannot read the settings file {}: {cause}", path.display())))?;
-            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
-        }
-        let variables = Environment::with_prefix("AFTERWORD")
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .list_separator(",")
-            .with_list_parse_key("server.trusted_proxies")
-            .source(Some(environment.into_iter().collect()));
-        let loaded = builder.add_source(variables).build().and_then(Source::try_deserialize::<Self>);
-        let mut config = loaded.map_err(|error| ConfigError(one_line(&error.to_string())))?;
+        let mut config = sources::read(file, environment)?;
         config.server.trusted_proxies.retain(|text| !text.trim().is_empty());
         config.fill_in_public_url()?;
         config.check()?;
@@ -236,56 +229,6 @@ impl Config {
             server.public_url = format!("http://{}", server.listen);
         }
         server.public_url.truncate(server.public_url.trim_end_matches('/').len());
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, what: &str| Err(ConfigError(format!("{key} {what}")));
-        if Origin::of(&self.server.public_url).is_none() {
-            return wrong("server.public_url", "must be an http:// or https:// address");
-        }
-        self.trusted_networks()?;
-        if self.limits.max_depth == 0 || self.limits.max_depth > 100 {
-            return wrong("limits.max_depth", "must be between 1 and 100");
-        }
-        for (key, ring) in self.limits.rings() {
-            if ring.burst == 0 || !(0.001..=86_400.0).contains(&ring.seconds) {
-                return wrong(&format!("limits.{key}"), "needs a burst of at least 1 and 0.001 to 86400 seconds");
-            }
-        }
-        if self.database.pool_size == 0 || self.database.write_connections == 0 {
-            return wrong("database.pool_size and database.write_connections", "must be at least 1");
-        }
-        if self.mail.transport == Transport::Smtp && self.mail.smtp_url.expose_secret().is_empty() {
-            return wrong("mail.smtp_url", "is needed when mail.transport is \"smtp\"");
-        }
-        if self.mail.from.parse::<lettre::message::Mailbox>().is_err() {
-            return wrong("mail.from", "must be an address like \"Comments <comments@example.org>\"");
-        }
-        if !(1..=50).contains(&self.mail.timeout_seconds) {
-            // Less than the claim on an outbox row, so that no other worker takes it meanwhile.
-            return wrong("mail.timeout_seconds", "must be between 1 and 50");
-        }
-        if self.mail.hourly_ceiling == 0 {
-            return wrong("mail.hourly_ceiling", "must be at least 1");
-        }
-        if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
-            return wrong("log.level", "must be error, warn, info, debug, trace or a filter of these");
-        }
-        let fields = &self.fields;
-        let lengths = [
-            ("name_max", fields.name_max, 1..=1000),
-            ("website_max", fields.website_max, 1..=2048),
-            ("body_max", fields.body_max, 1..=50_000),
-            ("article_title_max", fields.article_title_max, 1..=2000),
-            ("article_url_max", fields.article_url_max, 1..=8192),
-            ("challenge_max", fields.challenge_max, 1..=16_384),
-        ];
-        for (key, length, range) in lengths {
-            if !range.contains(&length) {
-                return wrong(&format!("fields.{key}"), &format!("must be between 1 and {}", range.end()));
-            }
-        }
         Ok(())
     }
 
@@ -322,42 +265,16 @@ impl Config {
     }
 }
 
-impl Limits {
-    fn rings(&self) -> [(&'static str, Ring); 8] {
-        [
-            ("address", self.address),
-            ("network", self.network),
-            ("article", self.article),
-            ("site", self.site),
-            ("all", self.all),
-            ("email", self.email),
-            ("invalid", self.invalid),
-            ("credentials", self.credentials),
-        ]
+impl Mail {
+    /// What is wrong with a sender that servers elsewhere will not take mail from.
+    pub fn doubtful_sender(&self) -> Option<String> {
+        let sender: lettre::message::Mailbox = self.from.parse().ok()?;
+        let is_local = sender.email.domain().eq_ignore_ascii_case("localhost");
+        (is_local && self.transport == Transport::Smtp).then(|| {
+            "mail.from ends with @localhost, and most mail servers refuse such a sender: set it to an address of your domain."
+                .to_owned()
+        })
     }
-}
-
-/// The settings in force as TOML; passwords are left out.
-pub fn show(config: &Config) -> Result<String, ConfigError> {
-    toml::to_string(config).map_err(|error| ConfigError(error.to_string()))
-}
-
-/// An address without its password.
-fn without_password<S: serde::Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = match url::Url::parse(secret.expose_secret()) {
-        Ok(mut url) if url.password().is_some() => {
-            // Fails only for URLs that cannot have a password.
-            let _ = url.set_password(Some("redacted"));
-            url.to_string()
-        }
-        _ => secret.expose_secret().to_owned(),
-    };
-    serializer.serialize_str(&shown)
-}
-
-/// An error of the config crate in one line.
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -421,12 +338,28 @@ mod tests {
             ("[mail]\nfrom = \"nobody\"\n", "mail.from"),
             ("[log]\nlevel = \"=,=\"\n", "log.level"),
             ("[fields]\nbody_max = 0\n", "fields.body_max"),
-            ("nonsense", "nonsense"),
+            ("nonsense", "line 1, column"),
+            ("[mail]\nsmtp_url = \"smtp://u:geheim@mx\n", "line 2, column"),
+            ("\n\n[mail]\nsmtp_url = smtp://u:geheim@mx\n", "line 4, column"),
+            ("database = \"postgres://u:geheim@h/x\"\n", "database"),
+            ("[database]\nurl = [\"postgres://u:geheim@h/x\"]\n", "database.url"),
+            ("[mail]\ntimeout_seconds = \"geheim\"\n", "mail.timeout_seconds"),
+            ("[mail]\ntimeout_seconds = 51\n", "mail.timeout_seconds"),
+            ("[server]\npublic_url = \"https://c.example/?x\"\n", "server.public_url"),
+            ("[server]\npublic_url = \"https://c.example/#x\"\n", "server.public_url"),
+            ("[server]\npublic_url = \"https://ann@c.example\"\n", "server.public_url"),
+            ("[server]\npublic_url = \"https://:geheim@c.example\"\n", "server.public_url"),
+            ("[server]\nworkers = 100000000\n", "server.workers"),
+            ("[database]\npool_size = 100000000\n", "database.pool_size"),
+            ("[database]\npool_size = 0\n", "database.pool_size"),
+            ("[database]\nwrite_connections = 65\n", "database.write_connections"),
         ] {
             let Err(line) = load(file, &[]) else { panic!("{file} was taken") };
             assert!(line.contains(named), "{file}: {line}");
-            assert!(!line.contains('\n'), "{line}");
+            assert!(!line.contains('\n') && !line.contains("geheim"), "{line}");
         }
+        let Err(line) = load("", &[("AFTERWORD__DATABASE", "postgres://u:geheim@h/x")]) else { panic!("taken") };
+        assert!(line.contains("database") && !line.contains("geheim"), "{line}");
         let Err(line) = load("", &[("AFTERWORD__SERVER__LISTN", "x")]) else { panic!("taken") };
         assert!(line.contains("listn"), "{line}");
     }
