@@ -59,15 +59,21 @@ fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
 fn told(error: &SourceError) -> String {
     let of = |key: &Option<String>| key.as_ref().map(|key| format!(" for {key}")).unwrap_or_default();
     match error {
-        SourceError::Type { expected, key, .. } => format!("{expected} is needed{}", of(key)),
+        SourceError::Type { expected, key, .. } => format!("{}{}", needed(expected), of(key)),
         SourceError::At { error, key, .. } => format!("{}{}", told(error), of(key)),
         SourceError::FileParse { .. } => "the settings are not TOML".to_owned(),
+        SourceError::Message(message) if message.starts_with("enum ") => "no such value is possible".to_owned(),
         SourceError::Message(message) => match message.rsplit_once(", expected ") {
-            Some((start, expected)) if start.starts_with("invalid ") => format!("{expected} is needed"),
+            Some((start, expected)) if start.starts_with("invalid ") => needed(expected),
             _ => message.clone(),
         },
         other => other.to_string(),
     }
+}
+
+/// What serde calls a struct, operators call a section.
+fn needed(expected: &str) -> String {
+    if expected.starts_with("struct ") { "a section is needed".to_owned() } else { format!("{expected} is needed") }
 }
 
 fn one_line(message: &str) -> String {
