@@ -301,7 +301,7 @@ fn fill_article(
         *number += 1;
         let mut comment = new_comment(blog, 0, Status::Approved);
         comment.text_hash = Uuid::now_v7().into_bytes().to_vec();
-        if let (Some(root), true) = (&root, *number % 4 == 0) {
+        if let (Some(root), true) = (&root, number.is_multiple_of(4)) {
             comment.parent_id = Some(root.id);
             comment.root_id = root.id;
             comment.depth = 1;
