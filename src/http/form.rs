@@ -82,10 +82,11 @@ fn read_fields(pairs: &Pairs, faults: &mut Vec<Fault>) -> RawSubmission {
 /// Where to go afterwards: a page of the site, or one of ours.
 fn own_address(text: &str, state: &State, site: &Site) -> Result<WebAddress, Fault> {
     let address = WebAddress::parse(&tidy(text), "return_to")?;
-    match address.origin() {
-        Some(origin) if site.owns(&origin) || state.service.rules.own_origin.as_ref() == Some(&origin) => Ok(address),
-        _ => Err(Fault::new("return_to", "foreign_url", "It must be an address on this site.")),
+    let origin = address.origin();
+    if site.owns(&origin) || state.service.rules.own_origin.as_ref() == Some(&origin) {
+        return Ok(address);
     }
+    Err(Fault::new("return_to", "foreign_url", "It must be an address on this site."))
 }
 
 fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result<HttpResponse, ApiError> {
@@ -100,9 +101,8 @@ fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result
         let code = if public { StatusCode::CREATED } else { StatusCode::ACCEPTED };
         return Ok(state.pages.message(code, title, text, None)?);
     };
-    let page = address.as_str().split('#').next().unwrap_or_default();
     Ok(HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, format!("{page}#{mark}")))
+        .insert_header((header::LOCATION, address.at(mark)))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish())
 }
