@@ -33,7 +33,7 @@ pub struct FieldRules {
 pub const ARTICLE_KEY_MAX: usize = 512;
 
 /// The fields as text, before any check. Which of them were missing or of the wrong type is told beside.
-#[derive(Default, Clone, Validate, serde::Serialize)]
+#[derive(Default, Clone, Validate)]
 #[validate(context = FieldRules)]
 pub struct RawSubmission {
     /// The article's key.

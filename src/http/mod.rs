@@ -95,9 +95,20 @@ impl State {
             return Ok(());
         }
         match value.to_str().ok().and_then(Origin::parse) {
-            Some(origin) if site.owns(&origin) || self.service.rules.own_origin.as_ref() == Some(&origin) => Ok(()),
+            Some(origin) if site.owns(&origin) || self.is_own_origin(&origin) => Ok(()),
             _ => Err(Error::Forbidden("Pages of this origin may not write here. Add the origin to the site.".into())),
         }
+    }
+
+    /// Whether a page of this origin is one of ours.
+    fn is_own_origin(&self, origin: &Origin) -> bool {
+        self.service.rules.own_origin.as_ref() == Some(origin)
+    }
+
+    /// Counts a request that was refused for what it holds; 429 once its sender's bucket for that is spent.
+    fn count_refusal(&self, request: &HttpRequest, error: &ApiError) -> Result<(), ApiError> {
+        let ApiError::Core(Error::Invalid(_) | Error::IdempotencyKeyReused) = error else { return Ok(()) };
+        Ok(self.rings.invalid(request::client(request, self)).map_err(Error::RateLimited)?)
     }
 
     /// 401 for a wrong token, or 429 when there were too many of them.

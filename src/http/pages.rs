@@ -2,10 +2,11 @@
 //! script, load nothing from elsewhere, and what visitors typed is escaped in them.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use minijinja::{Environment, Value};
 
+use crate::domain::web::Origin;
 use crate::error::Error;
 
 const TEMPLATES: &[(&str, &str)] = &[
@@ -20,7 +21,7 @@ pub const STYLE: &str = include_str!("../../web/pages/page.css");
 
 /// What the browser may do on these pages: nothing but show them and send their form to us.
 const POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 /// The templates, ready to be filled in.
 pub struct Pages {
@@ -37,6 +38,17 @@ impl Pages {
             templates.add_template(name, text).map_err(Error::internal)?;
         }
         Ok(Self { templates, public_url: public_url.to_owned() })
+    }
+
+    /// A page with a form whose answer may lead on to a page of `onward`. Chromium holds `form-action` against every step
+    /// of the way, the redirect back to the blog as well.
+    pub fn form(&self, status: StatusCode, values: Value, onward: Option<&Origin>) -> Result<HttpResponse, Error> {
+        let mut response = self.answer(status, "form.html", values)?;
+        if let Some(origin) = onward {
+            let policy = HeaderValue::from_str(&format!("{POLICY} {}", origin.as_str())).map_err(Error::internal)?;
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        Ok(response)
     }
 
     /// A page as an answer.

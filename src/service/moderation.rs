@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::storage::Tx;
 use crate::storage::comments::{self, Comment, StateChange};
+use crate::storage::events::Event;
 
 /// Who moderates, and by which way.
 #[derive(Debug, Clone)]
@@ -127,21 +128,24 @@ impl Service {
         Ok(Decided { comment: after, previous })
     }
 
-    /// Takes back the last decision. [`Error::Conflict`] when it was not this account's, or something happened since.
+    /// The comment, if this account may see it.
+    pub async fn comment_for(&self, access: &Access, id: CommentId) -> Result<Comment, Error> {
+        let comment = self.db.read(move |conn| comments::find(conn, id)).await?.ok_or(Error::NotFound)?;
+        access.require(comment.site_id)?;
+        Ok(comment)
+    }
+
+    /// Takes back the last decision. [`Error::Conflict`] when nothing was decided, something happened since, or this
+    /// account had decided and somebody else has decided after it.
     pub async fn undo(self: &Arc<Self>, authority: Authority, target: Target) -> Result<Decided, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 let comment = visible_to(tx, &authority.access, &target)?;
-                let last = tx.log_of(target.id)?.pop().filter(|event| is_decision(event.action));
-                let Some(last) = last.filter(|event| event.account_id == Some(authority.access.account)) else {
-                    return Err(Error::conflict(
-                        "There is no decision of yours to take back: none was made, or something happened since.",
-                    ));
-                };
+                let last = undoable(&tx.log_of(target.id)?, authority.access.account)?;
                 let replaced = comment.replaced_text();
                 let change = StateChange {
-                    to: Some(last.from_status.unwrap_or(Status::Pending)),
+                    to: Some(last),
                     waiting_edit: replaced.is_some().then(|| Some(comment.text())),
                     text: replaced,
                     ..StateChange::default()
@@ -223,6 +227,20 @@ fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comme
     match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
         _ => Ok(comment),
+    }
+}
+
+/// The state before the last decision, if this account may take it back: its own, or that of somebody else when it has
+/// made no decision on the comment itself. Whoever had decided and was overruled must not overrule in turn by the way.
+fn undoable(log: &[Event], account: AccountId) -> Result<Status, Error> {
+    let made_by_them = |event: &Event| is_decision(event.action) && event.account_id == Some(account);
+    match log.last().filter(|event| is_decision(event.action)) {
+        Some(last) if made_by_them(last) || !log.iter().any(made_by_them) => {
+            Ok(last.from_status.unwrap_or(Status::Pending))
+        }
+        _ => Err(Error::conflict(
+            "There is no decision to take back: none was made, something happened since, or somebody decided after you.",
+        )),
     }
 }
 

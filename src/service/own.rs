@@ -134,6 +134,11 @@ impl Service {
         created_at.plus(self.rules.edit_window)
     }
 
+    /// [`Error::EditWindowClosed`] when that time is over.
+    pub fn check_edit_window(&self, comment: &Comment, now: Timestamp) -> Result<(), Error> {
+        if now < self.editable_until(comment.created_at) { Ok(()) } else { Err(Error::EditWindowClosed) }
+    }
+
     /// Changes the author's own comment, with a new look at the new text.
     pub async fn edit_own(self: &Arc<Self>, id: CommentId, author: AuthorId, patch: Patch) -> Result<Edited, Error> {
         let (service, now) = (self.clone(), self.clock.now());
@@ -146,13 +151,13 @@ impl Service {
     }
 
     fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, patch: &Patch, now: Timestamp) -> Result<Edited, Error> {
-        if now >= self.editable_until(comment.created_at) {
-            return Err(Error::EditWindowClosed);
-        }
+        self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
+        let waited = comment.waiting_edit.is_some();
         if text.name == base.name && text.website == base.website && text.body == base.body {
-            return Ok(Edited::Applied(comment));
+            let waits = waited && comment.status == Status::Approved;
+            return Ok(if waits { Edited::Waits(comment) } else { Edited::Applied(comment) });
         }
         let site = self.sites.by_id(comment.site_id)?;
         let trusted =
@@ -173,7 +178,10 @@ impl Service {
         if !waits {
             return Ok(Edited::Applied(after));
         }
-        tx.enqueue(self.tell_moderators(&comment, now));
+        // The mail shows the text that waits when it leaves: one for all versions of an edit is enough.
+        if !waited {
+            tx.enqueue(self.tell_moderators(&comment, now));
+        }
         Ok(Edited::Waits(after))
     }
 

@@ -31,12 +31,32 @@ use crate::storage::{Conn, Tx, articles, authors};
 pub struct Envelope {
     /// The author that the request's token names.
     pub author: Option<AuthorId>,
-    /// The request's `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    /// What makes the request repeatable, if it carried an `Idempotency-Key`.
+    pub repeatable: Option<Repeatable>,
     /// What may be kept of the sender's address.
     pub address: Option<String>,
     /// The browser's name.
     pub user_agent: Option<String>,
+}
+
+/// A request that gets the same answer however often it is sent.
+#[derive(Debug, Clone)]
+pub struct Repeatable {
+    /// Its `Idempotency-Key`.
+    pub key: String,
+    /// All that it holds, also what nobody asked for, in one spelling: another request may not use the key.
+    pub request: Vec<u8>,
+}
+
+/// A submission as it came.
+#[derive(Clone, Default)]
+pub struct Sent {
+    /// Its fields.
+    pub raw: RawSubmission,
+    /// What the reader of the request found wrong already.
+    pub faults: Vec<Fault>,
+    /// What came with them.
+    pub envelope: Envelope,
 }
 
 /// What the sender gets back, now and when the request is repeated: what the comment was when it came.
@@ -138,15 +158,10 @@ struct Surroundings {
 }
 
 impl Service {
-    /// Reads and checks a submission. `faults` are those that the reader of the request found already.
-    pub async fn prepare(
-        &self,
-        site: Arc<Site>,
-        raw: RawSubmission,
-        faults: Vec<Fault>,
-        envelope: Envelope,
-    ) -> Result<Prepared, Error> {
-        let idempotency = envelope.idempotency_key.as_deref().map(|key| self.idempotency_request(site.id, key, &raw));
+    /// Reads and checks a submission.
+    pub async fn prepare(&self, site: Arc<Site>, sent: Sent) -> Result<Prepared, Error> {
+        let Sent { raw, faults, envelope } = sent;
+        let idempotency = envelope.repeatable.as_ref().map(|repeatable| self.idempotency_request(site.id, repeatable));
         let turn = match &idempotency {
             Some(request) => Some(self.in_flight.turn(&request.key_hash).await),
             None => None,
@@ -189,12 +204,10 @@ impl Service {
         Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, turn })))
     }
 
-    fn idempotency_request(&self, site: SiteId, key: &str, raw: &RawSubmission) -> IdempotencyRequest {
-        // A struct of texts is always writable as JSON.
-        let request = serde_json::to_vec(raw).unwrap_or_default();
+    fn idempotency_request(&self, site: SiteId, repeatable: &Repeatable) -> IdempotencyRequest {
         IdempotencyRequest {
-            key_hash: self.keys.request_hash(&[site.as_bytes(), key.as_bytes()]),
-            request_hash: self.keys.request_hash(&[&request]),
+            key_hash: self.keys.request_hash(&[site.as_bytes(), repeatable.key.as_bytes()]),
+            request_hash: self.keys.request_hash(&[&repeatable.request]),
         }
     }
 
