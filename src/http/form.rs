@@ -99,7 +99,7 @@ fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result
             ("Thank you", "Your comment is waiting for approval. You can go back to the article.")
         };
         let code = if public { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-        return Ok(state.pages.message(code, title, text, None)?);
+        return Ok(state.pages.message(code, title, text)?);
     };
     Ok(HttpResponse::SeeOther()
         .insert_header((header::LOCATION, address.at(mark)))

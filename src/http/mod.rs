@@ -51,15 +51,20 @@ pub struct State {
     draining: AtomicBool,
 }
 
+/// What a [`State`] is made from; its fields say what each is.
+#[expect(missing_docs, reason = "documented on State")]
+pub struct StateParts {
+    pub service: Arc<Service>,
+    pub rings: Rings,
+    pub cache: Cache,
+    pub proxies: TrustedProxies,
+    pub public_url: String,
+}
+
 impl State {
     /// Puts the state together.
-    pub fn new(
-        service: Arc<Service>,
-        rings: Rings,
-        cache: Cache,
-        proxies: TrustedProxies,
-        public_url: String,
-    ) -> Result<Self, Error> {
+    pub fn new(parts: StateParts) -> Result<Self, Error> {
+        let StateParts { service, rings, cache, proxies, public_url } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {

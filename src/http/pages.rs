@@ -58,16 +58,9 @@ impl Pages {
         Ok(page(status).body(html.map_err(Error::internal)?))
     }
 
-    /// A page of one heading, one sentence and, perhaps, one next step.
-    pub fn message(
-        &self,
-        status: StatusCode,
-        title: &str,
-        text: &str,
-        link: Option<(&str, &str)>,
-    ) -> Result<HttpResponse, Error> {
-        let (link, link_text) = link.unwrap_or_default();
-        self.answer(status, "message.html", minijinja::context! { title, text, link, link_text, request_id => "" })
+    /// A page of one heading and one sentence.
+    pub fn message(&self, status: StatusCode, title: &str, text: &str) -> Result<HttpResponse, Error> {
+        self.answer(status, "message.html", minijinja::context! { title, text })
     }
 }
 

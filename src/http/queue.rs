@@ -60,20 +60,17 @@ enum Asked {
     One(Status),
 }
 
-fn status_choice(text: &str) -> Option<Asked> {
-    match text {
-        "all" => Some(Asked::All),
-        _ => Status::from_name(text).filter(|status| *status != Status::Removed).map(Asked::One),
-    }
-}
+/// The states that can be asked for, by their names.
+const STATUSES: &[(&str, Asked)] = &[
+    ("pending", Asked::One(Status::Pending)),
+    ("approved", Asked::One(Status::Approved)),
+    ("rejected", Asked::One(Status::Rejected)),
+    ("spam", Asked::One(Status::Spam)),
+    ("all", Asked::All),
+];
 
-fn newest_first(text: &str) -> Option<bool> {
-    match text {
-        "oldest" => Some(false),
-        "newest" => Some(true),
-        _ => None,
-    }
-}
+/// The orders, by their names: whether the newest come first.
+const SORTS: &[(&str, bool)] = &[("oldest", false), ("newest", true)];
 
 /// [`QueueParams`] as they came, with what is wrong with them.
 pub struct QueueQuery {
@@ -92,10 +89,9 @@ impl Input for QueueQuery {
     async fn read(request: &HttpRequest, _: web::Payload) -> Result<Self, ApiError> {
         let pairs = Pairs::of(request)?;
         let mut faults = Vec::new();
-        let newest_first = pairs.choice("sort", &mut faults, newest_first, "oldest, newest").unwrap_or(false);
+        let newest_first = pairs.choice("sort", &mut faults, SORTS).unwrap_or(false);
         let after = pairs.cursor(&mut faults)?.map(|bytes| queue_cursor(&bytes, newest_first)).transpose()?;
-        let statuses = "pending, approved, rejected, spam, all";
-        let status = match pairs.choice("status", &mut faults, status_choice, statuses) {
+        let status = match pairs.choice("status", &mut faults, STATUSES) {
             None => Some(Status::Pending),
             Some(Asked::One(status)) => Some(status),
             Some(Asked::All) => None,

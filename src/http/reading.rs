@@ -19,7 +19,8 @@ use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
 use crate::error::Error;
-use crate::storage::{articles, listing};
+use crate::storage::articles;
+use crate::storage::listing::{self, List};
 
 /// What part of an article's comments to read.
 #[derive(IntoParams)]
@@ -58,7 +59,7 @@ pub struct ListAnswer {
 pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let pairs = Pairs::of(&request)?;
     let mut faults = Vec::new();
-    let sort = pairs.choice("sort", &mut faults, Sort::from_name, "oldest, newest, top").unwrap_or(Sort::Oldest);
+    let sort = pairs.choice("sort", &mut faults, SORTS).unwrap_or(Sort::Oldest);
     let place = match pairs.cursor(&mut faults)? {
         Some(bytes) => Some(Place::from_bytes(&bytes, sort).ok_or_else(bad_cursor)?),
         None => None,
@@ -71,7 +72,7 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     if around.is_some() && place.is_some() {
         faults.push(Fault::new("around", "contradiction", "Give either around or cursor."));
     }
-    let asked = Asked { sort, place, limit, around };
+    let asked = ListQuery { sort, place, limit, around };
     let Some(key) = key else { return Err(Error::Invalid(faults).into()) };
     if !faults.is_empty() && around.is_some() {
         // That the comment is not there is told before what else is wrong.
@@ -82,15 +83,18 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     state.answer_from_cache(&request, make_list(&state, site.id, key, asked)).await
 }
 
+/// The orders of a list, by their names.
+const SORTS: &[(&str, Sort)] = &[("oldest", Sort::Oldest), ("newest", Sort::Newest), ("top", Sort::Top)];
+
 /// Which page of a list.
-struct Asked {
+struct ListQuery {
     sort: Sort,
     place: Option<Place>,
     limit: i64,
     around: Option<CommentId>,
 }
 
-async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: Asked) -> Result<Ready, ApiError> {
+async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuery) -> Result<Ready, ApiError> {
     let made_at = state.cache.changes.now();
     let (article_key, around) = (key.clone(), asked.around);
     let found = state
@@ -98,11 +102,10 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: Asked) -
         .db
         .read(move |conn| {
             let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
+            let list = List { article: article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
-                Some(id) => {
-                    listing::page_around(conn, article.id, asked.sort, id, asked.limit)?.ok_or(Error::NotFound)?
-                }
-                None => listing::page(conn, article.id, asked.sort, asked.place.as_ref(), asked.limit)?,
+                Some(id) => listing::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
+                None => listing::page(conn, list, asked.place.as_ref())?,
             };
             Ok(Some((article, page)))
         })

@@ -49,11 +49,9 @@ pub fn client(request: &HttpRequest, state: &State) -> ClientAddress {
     };
     let (listed, described) = (lines("x-forwarded-for"), lines("forwarded"));
     match request.peer_addr() {
-        Some(peer) => state.proxies.client(
-            peer.ip(),
-            listed.iter().map(|line| line.as_ref()),
-            described.iter().map(|line| line.as_ref()),
-        ),
+        Some(peer) => {
+            state.proxies.client(peer.ip(), listed.iter().map(AsRef::as_ref), described.iter().map(AsRef::as_ref))
+        }
         // Only a request that a test made by hand has no peer.
         None => ClientAddress::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
     }
@@ -199,18 +197,13 @@ impl Pairs {
         }
     }
 
-    /// A value out of a set of names.
-    pub fn choice<T: Copy>(
-        &self,
-        key: &'static str,
-        faults: &mut Vec<Fault>,
-        read: impl Fn(&str) -> Option<T>,
-        names: &str,
-    ) -> Option<T> {
+    /// One of a few values by its name.
+    pub fn choice<T: Copy>(&self, key: &'static str, faults: &mut Vec<Fault>, values: &[(&str, T)]) -> Option<T> {
         let text = self.one(key, faults)?;
-        let choice = read(text);
+        let choice = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if choice.is_none() {
-            faults.push(Fault::new(key, "unknown_value", format!("It must be one of: {names}.")));
+            let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+            faults.push(Fault::new(key, "unknown_value", format!("It must be one of: {}.", names.join(", "))));
         }
         choice
     }

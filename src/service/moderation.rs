@@ -25,8 +25,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    fn actor(&self) -> Actor {
-        Actor { account: Some(self.access.account), via: self.via }
+    fn actor(&self, at: Timestamp) -> Actor {
+        Actor { account: Some(self.access.account), via: self.via, at }
     }
 }
 
@@ -48,6 +48,13 @@ pub struct Order {
     pub decision: Decision,
     /// For the event log.
     pub reason: Option<String>,
+}
+
+/// An order, who gave it, and when.
+struct Ruling<'a> {
+    order: &'a Order,
+    authority: &'a Authority,
+    now: Timestamp,
 }
 
 /// Where a comment stood before, who had put it there, and when.
@@ -88,7 +95,7 @@ impl Service {
             .write(move |tx| {
                 let mut results = Vec::with_capacity(orders.len());
                 for order in &orders {
-                    results.push(match service.decide_in(tx, &authority, order, now) {
+                    results.push(match service.decide_in(tx, &Ruling { order, authority: &authority, now }) {
                         // What is wrong with one comment concerns the others not; a failing database concerns them all.
                         Err(error @ (Error::Busy | Error::Internal(_))) => return Err(error),
                         result => result,
@@ -99,13 +106,8 @@ impl Service {
             .await
     }
 
-    fn decide_in(
-        &self,
-        tx: &mut Tx<'_>,
-        authority: &Authority,
-        order: &Order,
-        now: Timestamp,
-    ) -> Result<Decided, Error> {
+    fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
+        let Ruling { order, authority, now } = ruling;
         let comment = visible_to(tx, &authority.access, &order.target)?;
         let previous = previous(tx, &comment)?;
         let edit = comment.waiting_edit();
@@ -121,7 +123,7 @@ impl Service {
             Transition::To(status) => StateChange { to: Some(status), ..StateChange::default() },
         };
         let after = comments::change(tx, &comment, &change)?;
-        let mut event = self.event(&comment, now, authority.actor(), order.decision.action());
+        let mut event = self.event(&comment, authority.actor(*now), order.decision.action());
         event.to_status = Some(after.status);
         event.reason.clone_from(&order.reason);
         tx.log(event);
@@ -152,7 +154,7 @@ impl Service {
                 };
                 let previous = previous(tx, &comment)?;
                 let after = comments::change(tx, &comment, &change)?;
-                let mut event = service.event(&comment, now, authority.actor(), Action::Undone);
+                let mut event = service.event(&comment, authority.actor(now), Action::Undone);
                 event.to_status = Some(after.status);
                 tx.log(event);
                 Ok(Decided { comment: after, previous })
@@ -171,7 +173,7 @@ impl Service {
                 }
                 let change = StateChange { waiting_edit: Some(None), ..StateChange::default() };
                 let after = comments::change(tx, &comment, &change)?;
-                tx.log(service.event(&comment, now, authority.actor(), Action::EditDiscarded));
+                tx.log(service.event(&comment, authority.actor(now), Action::EditDiscarded));
                 Ok(after)
             })
             .await
@@ -191,7 +193,7 @@ impl Service {
                 let text = service.patched(&comment.text(), &patch, now);
                 let after =
                     comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
-                tx.log(service.event(&comment, now, authority.actor(), Action::Corrected));
+                tx.log(service.event(&comment, authority.actor(now), Action::Corrected));
                 Ok(after)
             })
             .await
@@ -203,7 +205,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = visible_to(tx, &authority.access, &target)?;
-                service.remove_in(tx, &comment, authority.actor(), now)
+                service.remove_in(tx, &comment, authority.actor(now))
             })
             .await
     }

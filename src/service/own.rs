@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Actor, Service};
-use crate::domain::comment::{Action, Status, Via};
+use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::domain::policy::{Facts, judge};
@@ -100,6 +100,12 @@ fn own(tx: &mut Tx<'_>, id: CommentId, author: AuthorId) -> Result<Comment, Erro
     comment.ok_or(Error::NotFound)
 }
 
+/// A patch, and when it came.
+struct Edit<'a> {
+    patch: &'a Patch,
+    now: Timestamp,
+}
+
 /// How a change by the author ended.
 pub enum Edited {
     /// The new text is in place.
@@ -145,12 +151,13 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, author)?;
-                service.edit_own_in(tx, comment, &patch, now)
+                service.edit_own_in(tx, comment, &Edit { patch: &patch, now })
             })
             .await
     }
 
-    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, patch: &Patch, now: Timestamp) -> Result<Edited, Error> {
+    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, edit: &Edit<'_>) -> Result<Edited, Error> {
+        let Edit { patch, now } = *edit;
         self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
@@ -174,7 +181,7 @@ impl Service {
             StateChange { text: Some(text), waiting_edit: Some(None), ..StateChange::default() }
         };
         let after = comments::change(tx, &comment, &change)?;
-        tx.log(self.event(&comment, now, Actor { account: None, via: Via::Author }, Action::Edited));
+        tx.log(self.event(&comment, Actor::author(now), Action::Edited));
         if !waits {
             return Ok(Edited::Applied(after));
         }
@@ -212,21 +219,15 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, author)?;
-                service.remove_in(tx, &comment, Actor { account: None, via: Via::Author }, now)
+                service.remove_in(tx, &comment, Actor::author(now))
             })
             .await
     }
 
     /// Removes a comment and says so in the log: the one way in which comments go.
-    pub(super) fn remove_in(
-        &self,
-        tx: &mut Tx<'_>,
-        comment: &Comment,
-        actor: Actor,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    pub(super) fn remove_in(&self, tx: &mut Tx<'_>, comment: &Comment, actor: Actor) -> Result<(), Error> {
         comments::remove(tx, comment)?;
-        let mut event = self.event(comment, now, actor, Action::Removed);
+        let mut event = self.event(comment, actor, Action::Removed);
         event.to_status = None;
         tx.log(event);
         Ok(())
