@@ -60,7 +60,7 @@ impl RawPatch {
             patch.body = required(text, "body", rules.body_max, Body::parse).map_err(&mut note).ok();
         }
         patch.website = match self.website {
-            Change::Set(text) if text.trim().is_empty() => Change::Clear,
+            Change::Set(text) if tidy(&text).is_empty() => Change::Clear,
             Change::Set(text) => {
                 let parsed = required(&text, "website", rules.website_max, WebAddress::parse);
                 parsed.map_or_else(
