@@ -29,8 +29,10 @@ use afterword::domain::listing::{ReadingPath, Sort};
 use afterword::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use afterword::domain::submission::ArticleKey;
 use afterword::domain::time::Timestamp;
+use afterword::storage::articles::NewArticle;
 use afterword::storage::comments::{self, Comment};
 use afterword::storage::events::Event;
+use afterword::storage::listing::List;
 use afterword::storage::outbox::{Kind, OutboxRow};
 use afterword::storage::{DatabaseSettings, Db, articles, authors, listing, schema, sites};
 use diesel::connection::SimpleConnection;
@@ -174,7 +176,16 @@ async fn prepare(db: &Db) -> Blog {
             (0..ARTICLES)
                 .map(|n| {
                     let key = ArticleKey::parse(&format!("/article/{n}"), "article").unwrap();
-                    Ok(articles::find_or_make(tx, site.id, &key, ArticleId(Uuid::now_v7()), Timestamp(0))?.id)
+                    Ok(articles::find_or_make(
+                        tx,
+                        &NewArticle {
+                            id: ArticleId(Uuid::now_v7()),
+                            site_id: site.id,
+                            key: &key,
+                            created_at: Timestamp(0),
+                        },
+                    )?
+                    .id)
                 })
                 .collect()
         })
@@ -280,7 +291,9 @@ fn fill(arguments: &[String]) {
             let mut number = begun;
             for article in first..last {
                 let key = ArticleKey::parse(&format!("{prefix}-{article}"), "article").unwrap();
-                let article = articles::find_or_make(tx, site, &key, ArticleId(Uuid::now_v7()), Timestamp(0))?.id;
+                let new =
+                    NewArticle { id: ArticleId(Uuid::now_v7()), site_id: site, key: &key, created_at: Timestamp(0) };
+                let article = articles::find_or_make(tx, &new)?.id;
                 fill_article(tx, &Blog { site, articles: vec![article] }, each, &mut number)?;
             }
             Ok(number)
@@ -315,6 +328,20 @@ fn fill_article(
     Ok(())
 }
 
+/// How long each page took, until the window ends.
+async fn read_pages(db: &Db, blog: &Blog, reader: usize, start: Instant) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while start.elapsed() < WINDOW {
+        let begun = Instant::now();
+        let article = blog.articles[(times.len() * 7 + reader) % blog.articles.len()];
+        let list = List { article, sort: Sort::Oldest, limit: 25 };
+        let page = db.read(move |conn| listing::page(conn, list, None)).await.unwrap();
+        assert_eq!(page.comments.len(), 25);
+        times.push(begun.elapsed());
+    }
+    times
+}
+
 async fn reads_beside_writes(folder: &Path) {
     let db = open(&folder.join("reads.db"));
     let blog = Arc::new(prepare(&db).await);
@@ -341,18 +368,7 @@ async fn reads_beside_writes(folder: &Path) {
         let reading: Vec<_> = (0..4_usize)
             .map(|reader| {
                 let (db, blog) = (db.clone(), blog.clone());
-                tokio::spawn(async move {
-                    let mut times = Vec::new();
-                    while start.elapsed() < WINDOW {
-                        let begun = Instant::now();
-                        let article = blog.articles[(times.len() * 7 + reader) % blog.articles.len()];
-                        let page =
-                            db.read(move |conn| listing::page(conn, article, Sort::Oldest, None, 25)).await.unwrap();
-                        assert_eq!(page.comments.len(), 25);
-                        times.push(begun.elapsed());
-                    }
-                    times
-                })
+                tokio::spawn(async move { read_pages(&db, &blog, reader, start).await })
             })
             .collect();
         let mut times = Vec::new();

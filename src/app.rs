@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::Error;
-use crate::http::{self, State};
+use crate::http::{self, State, StateParts};
 use crate::jobs::{Worker, housekeeping};
 use crate::keys::Keys;
 use crate::limits::address::TrustedProxies;
@@ -82,7 +82,7 @@ pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<
     let own = keys.check_value();
     let stored = db.write(move |tx| meta::get_or_put(tx, "key_check", &own)).await?;
     check_key(&keys, &stored, path)?;
-    let service = Arc::new(Service::new(db, Arc::new(keys), clock, Rules::of(config)));
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
     service.ensure_default_site().await?;
     Ok(service)
 }
@@ -111,9 +111,21 @@ pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Ins
     if let Some(stored) = db.read(|conn| meta::get(conn, "key_check")).await? {
         check_key(&keys, &stored, path)?;
     }
-    let service = Arc::new(Service::new(db, Arc::new(keys), clock, Rules::of(config)));
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
     service.refresh_sites().await?;
     Ok(Installed::Ready(service))
+}
+
+/// The settings that use cases need.
+fn rules(config: &Config) -> Rules {
+    Rules {
+        edit_window: config.edit_window(),
+        max_depth: i16::from(config.limits.max_depth),
+        fields: config.fields,
+        address: config.privacy.address,
+        user_agent: config.privacy.user_agent,
+        own_origin: config.own_origin(),
+    }
 }
 
 fn database_settings(config: &Config) -> DatabaseSettings {
@@ -153,13 +165,9 @@ impl App {
         let worker = Arc::new(Worker::new(service.clone(), mailer, config)?);
         let rings = Rings::new(&config.limits, parts.clock);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
-        let state = State::new(
-            service.clone(),
-            rings,
-            Cache::new(u64::from(config.cache.megabytes) << 20),
-            proxies,
-            config.server.public_url.clone(),
-        )?;
+        let cache = Cache::new(u64::from(config.cache.megabytes) << 20);
+        let public_url = config.server.public_url.clone();
+        let state = State::new(StateParts { service: service.clone(), rings, cache, proxies, public_url })?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             workers => workers,

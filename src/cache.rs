@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::domain::hex::hex;
 use crate::domain::listing::Source;
-use crate::keys::hex;
 
 /// Below this compression saves less than its headers cost.
 const WORTH_COMPRESSING: usize = 512;

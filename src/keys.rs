@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::disk::{folder_of, make_folder, sync_folder};
 use crate::domain::email::Email;
+use crate::domain::hex::hex;
 use crate::domain::ids::{AuthorId, SiteId};
 use crate::error::Error;
 
@@ -271,16 +272,6 @@ fn make_file(path: &Path) -> Result<(), Error> {
         // Before anything is encrypted with it.
         _ => sync_folder(folder_of(path)).map_err(told),
     }
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        text
-    })
 }
 
 fn from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::show::without_password;
 pub use self::show::{redacted, show};
 pub use self::sources::variables;
+use crate::domain::privacy::AddressPrivacy;
 use crate::domain::submission::FieldRules;
 use crate::domain::web::Origin;
 
@@ -161,18 +162,6 @@ pub struct Limits {
     pub email: Ring,
     pub invalid: Ring,
     pub credentials: Ring,
-}
-
-/// What is kept of a visitor's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AddressPrivacy {
-    /// Nothing.
-    None,
-    /// The /24 or /48.
-    Network,
-    /// All of it.
-    Full,
 }
 
 /// `[privacy]`

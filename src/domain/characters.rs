@@ -3,11 +3,12 @@
 //! or an emoji needs them.
 //!
 //! Sources: Unicode 16 `DerivedCoreProperties.txt` (`Default_Ignorable_Code_Point`), `PropList.txt` (`Bidi_Control`),
-//! UTS #51 (emoji sequences), UTS #39 §5.4 (at most four nonspacing marks in a row; higher stacks are Zalgo).
+//! UTS #51 (emoji sequences), `StandardizedVariants.txt` and `emoji-variation-sequences.txt` (variation selectors), UTS #39
+//! §5.4 (at most four nonspacing marks in a row; higher stacks are Zalgo).
 
 use std::borrow::Cow;
 
-use unicode_properties::{GeneralCategory, UnicodeEmoji, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeEmoji, UnicodeGeneralCategory};
 
 /// What a text may contain beyond ordinary characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +53,13 @@ struct Scan<'a> {
     position: usize,
     before: Option<char>,
     marks: usize,
-    in_flag: bool,
+    /// Tag characters to come that belong to the flag before them.
+    flag_tags: usize,
 }
 
 impl<'a> Scan<'a> {
     fn new(text: &'a str, kind: Kind) -> Self {
-        Self { rest: text.chars(), kind, position: 0, before: None, marks: 0, in_flag: false }
+        Self { rest: text.chars(), kind, position: 0, before: None, marks: 0, flag_tags: 0 }
     }
 
     /// The next character and what is wrong with it.
@@ -65,8 +67,11 @@ impl<'a> Scan<'a> {
         let c = self.rest.next()?;
         let position = self.position + 1;
         let after = self.rest.as_str().chars().next();
-        self.in_flag = c == '\u{1F3F4}' || (self.in_flag && is_tag(c));
-        let stands = (self.in_flag && is_tag(c)) || may_stand(c, self.before, after, self.kind);
+        let stands = self.flag_tags > 0 || may_stand(c, self.before, after, self.kind);
+        self.flag_tags = match c {
+            BLACK_FLAG => flag_tags(self.rest.as_str()),
+            _ => self.flag_tags.saturating_sub(1),
+        };
         self.marks = if is_mark(c) { self.marks + 1 } else { 0 };
         self.position = position;
         self.before = Some(c);
@@ -97,18 +102,24 @@ pub fn made_visible(text: &str) -> Cow<'_, str> {
 
 /// Whether any character can be seen at all.
 pub fn has_ink(text: &str) -> bool {
-    text.chars().any(|c| !c.is_whitespace() && !is_ignorable(c) && !is_mark(c) && c != BRAILLE_BLANK)
+    text.chars().any(|c| !is_blank(c) && !is_ignorable(c) && !is_mark(c))
 }
 
-/// Looks like a space and is none.
+/// White space, and the one character that looks like a space and is none.
+pub fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == BRAILLE_BLANK
+}
+
+/// Pictures of dots need it between other dots; a line of text does not.
 const BRAILLE_BLANK: char = '\u{2800}';
 
 fn may_stand(c: char, before: Option<char>, after: Option<char>, kind: Kind) -> bool {
     match c {
-        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => kind == Kind::Block,
+        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' | BRAILLE_BLANK => kind == Kind::Block,
         '\u{200D}' => joins_emoji(before, after) || before.is_some_and(script_uses_joiners),
         '\u{200C}' => before.is_some_and(script_uses_joiners) && after.is_some_and(script_uses_joiners),
-        '\u{FE00}'..='\u{FE0F}' => before.is_some_and(|b| !is_ignorable(b) && !b.is_whitespace()),
+        '\u{FE0E}' | '\u{FE0F}' => before.is_some_and(|b| is_picture(b) || (is_key(b) && after == Some(KEYCAP))),
+        '\u{FE00}'..='\u{FE0D}' => before.is_some_and(|b| has_variants(b) || (is_ideograph(b) && c <= '\u{FE02}')),
         '\u{E0100}'..='\u{E01EF}' => before.is_some_and(is_ideograph),
         '\u{180B}'..='\u{180D}' | '\u{180F}' => before.is_some_and(|b| ('\u{1800}'..='\u{18AF}').contains(&b)),
         _ => !c.is_control() && !is_ignorable(c) && !is_annotation_or_noncharacter(c),
@@ -131,9 +142,34 @@ fn is_annotation_or_noncharacter(c: char) -> bool {
     (0xFFF9..=0xFFFB).contains(&code) || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
-/// Tag letters, digits and the end mark, as in the flags of England, Scotland and Wales.
-fn is_tag(c: char) -> bool {
-    matches!(c, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}' | '\u{E007F}')
+/// Begins the flags of England, Scotland and Wales: tag characters spell what it flies for.
+const BLACK_FLAG: char = '\u{1F3F4}';
+
+/// How many characters of `rest` spell a flag: three to six tag letters or digits (a region's code with one of its parts)
+/// and the end mark. Zero when it is not closed or of another length: a text could be hidden in it.
+fn flag_tags(rest: &str) -> usize {
+    let is_tag = |c: &char| matches!(c, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}');
+    let letters = rest.chars().take_while(is_tag).take(7).count();
+    let closed = rest.chars().nth(letters) == Some('\u{E007F}');
+    if closed && (3..=6).contains(&letters) { letters + 1 } else { 0 }
+}
+
+/// Encloses a digit: with a selector between them it is the picture of a key.
+const KEYCAP: char = '\u{20E3}';
+
+fn is_key(c: char) -> bool {
+    c.is_ascii_digit() || c == '#' || c == '*'
+}
+
+/// What can be shown as text and as a picture: emoji, and the symbols that fonts treat likewise.
+fn is_picture(c: char) -> bool {
+    !c.is_ascii() && (c.is_emoji_char() || c.general_category_group() == GeneralCategoryGroup::Symbol)
+}
+
+/// Symbols and punctuation of which some have standardised variants: mathematical operators, East Asian commas.
+fn has_variants(c: char) -> bool {
+    use GeneralCategoryGroup::{Punctuation, Symbol};
+    !c.is_ascii() && matches!(c.general_category_group(), Punctuation | Symbol)
 }
 
 fn joins_emoji(before: Option<char>, after: Option<char>) -> bool {
@@ -194,10 +230,56 @@ mod tests {
 
     #[test]
     fn emoji_sequences_pass() {
-        for emoji in ["👩‍❤️‍💋‍👩", "👨🏿‍🦰", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇺🇳", "☀︎", "👨‍👩‍👧‍👦 and friends"]
-        {
+        for emoji in [
+            "👩‍❤️‍💋‍👩",
+            "👨🏿‍🦰",
+            "🇺🇳",
+            "☀︎",
+            "👨‍👩‍👧‍👦 and friends",
+            "©️ ™️ ℹ️ 〰️ Ⓜ️ ㊗️ ★\u{FE0F}",
+            "1\u{FE0F}\u{20E3} #\u{FE0F}\u{20E3} *\u{FE0F}\u{20E3} 2\u{20E3}",
+        ] {
             fine(emoji);
         }
+    }
+
+    fn flag(letters: &str) -> String {
+        let tags = letters.bytes().map(|b| char::from_u32(0xE0000 + u32::from(b)).unwrap());
+        std::iter::once(BLACK_FLAG).chain(tags).collect()
+    }
+
+    #[test]
+    fn flags_are_short_and_closed() {
+        for region in ["gbeng", "gbsct", "gbwls", "usca", "xxyyyy"] {
+            fine(&format!("a {}\u{E007F} b", flag(region)));
+        }
+        fine("\u{1F3F4}\u{200D}☠\u{FE0F} \u{1F3F4}");
+        for hidden in ["gbeng", "gbengxx\u{7F}", "hiddentextthatgoeson\u{7F}", "\u{7F}", "gb\u{7F}", "gbeng\u{7F}x"] {
+            let position = if hidden == "gbeng\u{7F}x" { 8 } else { 2 };
+            refused(&flag(hidden), position);
+        }
+        refused("\u{1F3F4}x\u{E0067}\u{E0062}\u{E0065}\u{E007F}", 3);
+    }
+
+    #[test]
+    fn selectors_stand_only_where_they_select() {
+        for name in ["∩\u{FE00}", "、\u{FE00}", "羽\u{FE00}"] {
+            fine(name);
+        }
+        for selector in '\u{FE00}'..='\u{FE0F}' {
+            for before in ["a", "é", "e\u{301}", "д", "9", "!", " ", "👍\u{FE0F}"] {
+                refused(&format!("{before}{selector}b"), before.chars().count() + 1);
+            }
+        }
+        refused("1\u{FE0F}", 2);
+        refused("羽\u{FE03}", 2);
+    }
+
+    #[test]
+    fn a_blank_of_dots_stands_in_pictures_alone() {
+        refused("Ada\u{2800}L", 4);
+        assert_eq!(find_blemish("⠿\u{2800}⠿", Kind::Block), None);
+        assert!(is_blank('\u{2800}') && is_blank('\u{3000}') && !is_blank('⠿'));
     }
 
     #[test]

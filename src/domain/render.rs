@@ -8,13 +8,14 @@ use std::sync::LazyLock;
 
 use linkify::{LinkFinder, LinkKind};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+use url::Url;
 
-use super::characters::made_visible;
+use super::characters::{has_ink, made_visible};
 use super::text::Body;
 use super::web::absolute_http;
 
 /// The version of this renderer, stored beside what it made, so that a better one knows what to make again.
-pub const RENDERER: i16 = 1;
+pub const RENDERER: i16 = 2;
 
 /// Elements inside elements, at most. ammonia's time grows with the square of the depth: 20 KB of `> ` took 0.5 s.
 const MAX_DEPTH: usize = 8;
@@ -34,11 +35,25 @@ fn render_text(text: &str) -> String {
     for event in parser {
         filter.take(event);
     }
+    let mut kept = filter.kept;
+    if !kept.iter().any(shows) {
+        // `[note]: this` defines a link that nothing uses. What a person wrote is worth showing, if only as it was typed.
+        kept = vec![Event::Start(Tag::Paragraph), Event::Text(text.into()), Event::End(TagEnd::Paragraph)];
+    }
     let mut html = String::with_capacity(text.len() + text.len() / 2);
-    pulldown_cmark::html::push_html(&mut html, filter.kept.into_iter());
+    pulldown_cmark::html::push_html(&mut html, kept.into_iter());
     let mut clean = SANITISER.clean(&html).to_string();
     clean.truncate(clean.trim_end().len());
     clean
+}
+
+/// Whether there is anything to see in it.
+fn shows(event: &Event<'_>) -> bool {
+    match event {
+        Event::Text(text) | Event::Code(text) => has_ink(text),
+        Event::Rule => true,
+        _ => false,
+    }
 }
 
 static SANITISER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
@@ -72,8 +87,16 @@ struct Filter<'a> {
     open: Vec<Open>,
     /// Elements open in the output.
     depth: usize,
-    in_link: bool,
+    in_link: Option<OpenLink<'a>>,
     in_code: bool,
+}
+
+/// A link whose end has not come yet.
+struct OpenLink<'a> {
+    /// Where it leads, as typed.
+    target: CowStr<'a>,
+    /// Where its content begins in what is kept.
+    content: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +116,7 @@ impl<'a> Filter<'a> {
         match event {
             Event::Start(tag) => self.start(tag),
             Event::End(end) => self.end(end),
-            Event::Text(text) if self.in_link || self.in_code => self.kept.push(Event::Text(visible(text))),
+            Event::Text(text) if self.in_link.is_some() || self.in_code => self.kept.push(Event::Text(visible(text))),
             Event::Text(text) => self.text_with_links(visible(text)),
             Event::Html(html) | Event::InlineHtml(html) => self.kept.push(Event::Text(html)),
             Event::Code(_) | Event::HardBreak | Event::Rule if self.depth >= MAX_DEPTH => self.flattened(event),
@@ -117,7 +140,8 @@ impl<'a> Filter<'a> {
     fn start(&mut self, tag: Tag<'a>) {
         let opened = match tag {
             Tag::Heading { .. } | Tag::HtmlBlock => self.element(Tag::Paragraph, true),
-            Tag::Image { .. } if self.in_link => Open::Bare,
+            // A browser would end the outer link where the inner one begins.
+            Tag::Link { .. } | Tag::Image { .. } if self.in_link.is_some() => Open::Bare,
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.link(dest_url),
             Tag::CodeBlock(kind) => self.code_block(kind),
             // A list needs room for its items as well.
@@ -161,12 +185,10 @@ impl<'a> Filter<'a> {
     }
 
     fn link(&mut self, target: CowStr<'a>) -> Open {
-        if self.depth >= MAX_DEPTH || absolute_http(&target).is_none() {
-            return Open::Bare;
-        }
+        let Some(url) = absolute_http(&target).filter(|_| self.depth < MAX_DEPTH) else { return Open::Bare };
         self.depth += 1;
-        self.in_link = true;
-        self.kept.push(start_link(target));
+        self.kept.push(start_link(&url));
+        self.in_link = Some(OpenLink { target, content: self.kept.len() });
         Open::Link
     }
 
@@ -179,19 +201,21 @@ impl<'a> Filter<'a> {
                 self.depth -= if end == TagEnd::CodeBlock { 2 } else { 1 };
                 self.kept.push(Event::End(end));
             }
-            Some(Open::Link) => {
-                self.depth -= 1;
-                self.in_link = false;
-                // A picture without a description needs something to click on.
-                if let Some(Event::Start(Tag::Link { dest_url, .. })) = self.kept.last() {
-                    let target = dest_url.clone();
-                    self.kept.push(Event::Text(target));
-                }
-                self.kept.push(Event::End(TagEnd::Link));
-            }
+            Some(Open::Link) => self.end_link(),
             Some(Open::BareBlock) => self.kept.push(Event::SoftBreak),
             Some(Open::Bare) | None => {}
         }
+    }
+
+    fn end_link(&mut self) {
+        self.depth -= 1;
+        // A picture without a description needs something to click on.
+        if let Some(link) = self.in_link.take()
+            && !self.kept.iter().skip(link.content).any(shows)
+        {
+            self.kept.push(Event::Text(visible(link.target)));
+        }
+        self.kept.push(END_LINK);
     }
 
     /// Bare http(s) addresses in ordinary text become links.
@@ -201,13 +225,11 @@ impl<'a> Filter<'a> {
             return;
         }
         for span in FINDER.spans(&text) {
-            let piece = CowStr::from(span.as_str().to_owned());
-            if span.kind() == Some(&LinkKind::Url) && absolute_http(&piece).is_some() {
-                self.kept.push(start_link(piece.clone()));
-                self.kept.push(Event::Text(piece));
-                self.kept.push(Event::End(TagEnd::Link));
-            } else {
-                self.kept.push(Event::Text(piece));
+            let piece = Event::Text(CowStr::from(span.as_str().to_owned()));
+            let url = span.kind().filter(|kind| **kind == LinkKind::Url).and_then(|_| absolute_http(span.as_str()));
+            match url {
+                Some(url) => self.kept.extend([start_link(&url), piece, END_LINK]),
+                None => self.kept.push(piece),
             }
         }
     }
@@ -227,14 +249,14 @@ static FINDER: LazyLock<LinkFinder> = LazyLock::new(|| {
     finder
 });
 
-fn start_link(dest_url: CowStr<'_>) -> Event<'_> {
-    Event::Start(Tag::Link {
-        link_type: pulldown_cmark::LinkType::Inline,
-        dest_url,
-        title: CowStr::Borrowed(""),
-        id: CowStr::Borrowed(""),
-    })
+/// The address as the parser writes it: the host in ASCII, the rest percent-encoded. Written here, because the Markdown
+/// writer would encode the brackets of an IPv6 address.
+fn start_link<'a>(url: &Url) -> Event<'a> {
+    let address = url.as_str().replace('&', "&amp;").replace('"', "&quot;");
+    Event::InlineHtml(CowStr::from(format!("<a href=\"{address}\">")))
 }
+
+const END_LINK: Event<'static> = Event::InlineHtml(CowStr::Borrowed("</a>"));
 
 /// A word that can stand in a class name: `rust`, `c++`, `objective-c`.
 fn is_language(info: &str) -> bool {
@@ -268,6 +290,14 @@ mod tests {
             "[https://bank.example](https://evil.example)",
             "&lt;script&gt; &amp; &copy; &#0; &#x202e;",
             "[x](<https://example.org/\"onmouseover=alert(1)>)",
+            "![](https://example.org/&#x202e;abc) [x](https://example.org/&#x200b;) https://example.org/&#x202e;abc",
+            "![[a](https://b.example)](https://c.example) [![b](https://b.example) [c](https://c.example)](https://d.example)",
+            "https://例え.jp/パス?ä=ö [x](https://例え.jp/パス) ![](https://例え.jp/パス) [six](http://[2001:db8::1]:8080/a[1])",
+            "[note]: this",
+            "[note]: <b>&amp;\n\n[more]: x",
+            "#\n\n> \n\n- &nbsp;",
+            "[&nbsp;](https://example.org) [![](data:x)](https://example.org) [](https://example.org/?a=1&b='2')",
+            "```\n```",
         ];
         let mut shown = String::new();
         for case in cases {

@@ -4,6 +4,7 @@
 
 use validator::{Validate, ValidateArgs, ValidationError};
 
+use super::characters::is_blank;
 use super::email::Email;
 use super::fault::Fault;
 use super::ids::CommentId;
@@ -32,7 +33,7 @@ pub struct FieldRules {
 pub const ARTICLE_KEY_MAX: usize = 512;
 
 /// The fields as text, before any check. Which of them were missing or of the wrong type is told beside.
-#[derive(Default, Clone, Validate, serde::Serialize)]
+#[derive(Default, Clone, Validate)]
 #[validate(context = FieldRules)]
 pub struct RawSubmission {
     /// The article's key.
@@ -200,7 +201,7 @@ impl RawSubmission {
 /// that is too long as it was typed is not made to fit by composing its letters.
 fn tidy_email(text: &str) -> String {
     let trimmed = text.trim_matches(' ');
-    let plain = trimmed.trim() == trimmed && trimmed.len() <= super::email::MAX_OCTETS;
+    let plain = trimmed.trim_matches(is_blank) == trimmed && trimmed.len() <= super::email::MAX_OCTETS;
     if plain { tidy(trimmed).into_owned() } else { trimmed.to_owned() }
 }
 
@@ -246,7 +247,7 @@ pub fn unknown_parent() -> Fault {
 
 fn parse_article_url(text: &str, owns: OwnsOrigin<'_>) -> Result<WebAddress, Fault> {
     let address = WebAddress::parse(text, "article_url")?;
-    if address.origin().is_some_and(|origin| owns(&origin)) {
+    if owns(&address.origin()) {
         return Ok(address);
     }
     Err(Fault::new("article_url", "foreign_url", "It must be an address on this site."))

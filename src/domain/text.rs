@@ -6,12 +6,12 @@ use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::characters::{Blemish, Kind, find_blemish, has_ink};
+use super::characters::{Blemish, Kind, find_blemish, has_ink, is_blank};
 use crate::domain::fault::Fault;
 
-/// Normalised to NFC and trimmed of white space at both ends, without a copy when it is so already.
+/// Normalised to NFC and trimmed of white space (and what looks like it) at both ends, without a copy when it is so already.
 pub fn tidy(text: &str) -> Cow<'_, str> {
-    let text = text.trim();
+    let text = text.trim_matches(is_blank);
     if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         return Cow::Borrowed(text);
     }
@@ -20,7 +20,7 @@ pub fn tidy(text: &str) -> Cow<'_, str> {
 
 /// Like [`tidy`], with every run of white space and line separators folded into one space.
 pub fn tidy_line(text: &str) -> String {
-    tidy(text).split_whitespace().collect::<Vec<_>>().join(" ")
+    tidy(text).split(is_blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Name and text in the form in which two comments count as the same: compatibility forms, case and white space folded.
@@ -129,7 +129,8 @@ mod tests {
     fn tidy_composes_and_trims() {
         assert_eq!(tidy("  Jose\u{301}\u{3000}"), "José");
         assert!(matches!(tidy(" plain "), Cow::Borrowed("plain")));
-        assert_eq!(tidy_line("A\u{2028}B\r\n\tBcc:\u{85} x "), "A B Bcc: x");
+        assert_eq!(tidy("\u{2800} x\u{2800}y \u{2800}\n"), "x\u{2800}y");
+        assert_eq!(tidy_line("A\u{2028}B\r\n\tBcc:\u{85} x\u{2800}y "), "A B Bcc: x y");
     }
 
     #[test]
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_name_of_nothing_visible_is_none() {
-        assert_eq!(Name::parse("\u{2800}", "name").unwrap_err().code, "required");
+        assert_eq!(Name::parse("\u{301}", "name").unwrap_err().code, "required");
+        assert_eq!(tidy(" \u{2800}"), "");
         assert_eq!(Name::parse("a\u{202E}b", "name").unwrap_err().code, "illegal_character");
         assert!(Body::parse("two\nlines", "body").is_ok());
     }

@@ -3,42 +3,54 @@
 
 use url::Url;
 
+use super::characters::{Kind, find_blemish};
 use super::fault::Fault;
 
-/// An absolute http(s) address as typed.
+/// An absolute http(s) address: as typed, and as the parser understood it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebAddress(String);
+pub struct WebAddress {
+    typed: String,
+    parsed: Url,
+}
 
 impl WebAddress {
     /// Reads a tidied address; `field` is what a fault calls it.
     pub fn parse(text: &str, field: &'static str) -> Result<Self, Fault> {
         let illegal =
             || Fault::new(field, "invalid_url", "It must be a web address that starts with https:// or http://.");
-        let url = absolute_http(text).ok_or_else(illegal)?;
-        if !url.username().is_empty() || url.password().is_some() {
+        let parsed = absolute_http(text).ok_or_else(illegal)?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(Fault::new(field, "invalid_url", "It must not contain a user name or a password."));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self { typed: text.to_owned(), parsed })
     }
 
     /// The address as typed.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.typed
     }
 
     /// Scheme, host and port.
-    pub fn origin(&self) -> Option<Origin> {
-        Origin::of(&self.0)
+    pub fn origin(&self) -> Origin {
+        Origin(self.parsed.origin().ascii_serialization())
+    }
+
+    /// The address in ASCII, as a header can carry it, leading to the place `mark` on the page.
+    pub fn at(&self, mark: &str) -> String {
+        let mut url = self.parsed.clone();
+        url.set_fragment(Some(mark));
+        url.into()
     }
 }
 
 /// The parsed address if it is absolute, http or https, and written without characters that RFC 3986 does not know
-/// (letters beyond ASCII are fine: browsers show them). The parser alone is too kind: it drops tabs and line breaks.
+/// (letters beyond ASCII are fine: browsers show them) or that nobody can see. The parser alone is too kind: it drops tabs
+/// and line breaks.
 pub fn absolute_http(text: &str) -> Option<Url> {
     let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
     let has_scheme = lower.starts_with("http://") || lower.starts_with("https://");
     let is_clean = !text.contains(|c: char| c.is_control() || c.is_whitespace() || "\"<>\\^`{|}".contains(c));
-    if !has_scheme || !is_clean {
+    if !has_scheme || !is_clean || find_blemish(text, Kind::Line).is_some() {
         return None;
     }
     Url::parse(text).ok().filter(Url::has_host)
@@ -94,9 +106,21 @@ mod tests {
             "ftp://example.org",
             "https://exa\nmple.org",
             "http://\u{202E}x\\",
+            "https://e.example/\u{202E}abc",
+            "https://e.example/\u{200B}",
+            "https://e.example/a\u{FE0F}",
+            "https://e.example/\u{2800}",
         ] {
             assert!(WebAddress::parse(bad, "website").is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_way_back_is_ascii() {
+        let address = WebAddress::parse("https://bücher.example/ü?q=ä#oben", "return_to").unwrap();
+        assert_eq!(address.at("x"), "https://xn--bcher-kva.example/%C3%BC?q=%C3%A4#x");
+        assert_eq!(address.origin().as_str(), "https://xn--bcher-kva.example");
+        assert_eq!(address.as_str(), "https://bücher.example/ü?q=ä#oben");
     }
 
     #[test]

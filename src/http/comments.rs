@@ -22,7 +22,7 @@ use crate::domain::submission::{ARTICLE_KEY_MAX, RawSubmission};
 use crate::domain::text::{Body, tidy};
 use crate::error::Error;
 use crate::limits::rings::Posting;
-use crate::service::submission::{Envelope, Prepared, Receipt};
+use crate::service::submission::{Envelope, Prepared, Receipt, Repeatable, Sent};
 
 /// A comment to be sent.
 #[derive(ToSchema)]
@@ -88,31 +88,24 @@ pub async fn submit(
             let site = state.site(&request)?;
             let author = author(&request, &state, &site)?;
             state.check_origin(&request, &site, false)?;
+            let mut key_faults = Vec::new();
+            let key =
+                request::idempotency_key(request.headers()).map_err(|fault| key_faults.push(fault)).ok().flatten();
+            let repeatable = key.map(|key| Repeatable { key, request: fields.canonical() });
             let (raw, mut faults) = read_fields(fields);
-            let idempotency_key = request::idempotency_key(request.headers()).unwrap_or_else(|error| {
-                faults.extend(faults_of(error));
-                None
-            });
-            let sent = Sent { raw, faults, author, idempotency_key };
-            let receipt = take(&request, &state, site, sent).await?;
+            faults.extend(key_faults);
+            let receipt = take(&request, &state, site, Form { raw, faults, author, repeatable }).await?;
             Ok(answer(&state, &receipt))
         }
     }
 }
 
-fn faults_of(error: Error) -> Vec<Fault> {
-    match error {
-        Error::Invalid(faults) => faults,
-        _ => Vec::new(),
-    }
-}
-
-/// A submission as it came, in JSON or as a form.
-pub struct Sent {
+/// The filled-in form as it came, in JSON or as a form.
+pub struct Form {
     pub raw: RawSubmission,
     pub faults: Vec<Fault>,
     pub author: Option<AuthorId>,
-    pub idempotency_key: Option<String>,
+    pub repeatable: Option<Repeatable>,
 }
 
 /// The author that the request's token names. A token that we did not make is 401, and too many of those are 429.
@@ -129,30 +122,26 @@ pub fn author(request: &HttpRequest, state: &State, site: &Site) -> Result<Optio
 }
 
 /// Takes a submission: everything that can be wrong first, then the rate limits, then the database.
-pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, sent: Sent) -> Result<Receipt, ApiError> {
+pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: Form) -> Result<Receipt, ApiError> {
     let from = request::client(request, state);
     let rules = &state.service.rules;
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let envelope = Envelope {
-        author: sent.author,
-        idempotency_key: sent.idempotency_key,
+        author: form.author,
+        repeatable: form.repeatable,
         address: from.kept(rules.address),
         user_agent: agent.filter(|_| rules.user_agent).map(|agent| agent.chars().take(300).collect()),
     };
-    let article = sent.raw.article.clone().unwrap_or_default();
+    let article = form.raw.article.clone().unwrap_or_default();
     let site_id = site.id;
-    match state.service.prepare(site, sent.raw, sent.faults, envelope).await {
-        Ok(Prepared::Replay(receipt)) => Ok(receipt),
-        Ok(Prepared::New(draft)) => {
+    let sent = Sent { raw: form.raw, faults: form.faults, envelope };
+    match state.service.prepare(site, sent).await? {
+        Prepared::Replay(receipt) => Ok(receipt),
+        Prepared::New(draft) => {
             state.rings.admit(Posting { from, site: site_id, article: &article }).map_err(Error::RateLimited)?;
             let calm = state.rings.email_is_calm(&draft.email_hash);
             Ok(state.service.store(*draft, calm).await?)
         }
-        Err(error @ Error::Invalid(_)) => {
-            state.rings.invalid(from).map_err(Error::RateLimited)?;
-            Err(error.into())
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

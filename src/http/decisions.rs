@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ use super::error::{ApiError, Problem};
 use super::json::Fields;
 use super::moderator::{Moderator, NoBody, OptionalObject, RequiredObject};
 use super::queue::{comment_id, private, shaped, with_version};
-use super::request::if_match;
+use super::request::{RequestId, if_match};
 use super::shapes::{DecidedShape, ModeratorShape, PreviousShape};
 use crate::domain::characters::{Kind, find_blemish};
 use crate::domain::comment::{Decision, Via};
@@ -26,7 +26,16 @@ use crate::service::own::RawPatch;
 
 /// The comment that the address names, in the version that the request names.
 fn target(request: &HttpRequest) -> Result<Target, Error> {
-    Ok(Target { id: comment_id(request)?, versions: if_match(request.headers())? })
+    Ok(Target { id: comment_id(request)?, versions: if_match(request.headers()) })
+}
+
+/// What was read of a request about a comment, if nothing is wrong with it. That the comment is not there is told before
+/// what is wrong.
+async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T, Error>) -> Result<T, Error> {
+    if read.is_err() {
+        state.service.comment_for(access, id).await?;
+    }
+    read
 }
 
 /// Whoever has an access token comes by the API.
@@ -62,9 +71,9 @@ async fn decide(
     decision: Decision,
 ) -> Result<HttpResponse, ApiError> {
     let target = target(request)?;
-    let mut fields = moderator.body.0;
+    let mut fields = moderator.input.0;
     let reason = reason(&mut fields);
-    fields.check()?;
+    sound(state, &moderator.access, target.id, fields.check()).await?;
     let order = Order { target, decision, reason };
     let mut results = state.service.decide(by_api(moderator.access), vec![order]).await?;
     let decided = results.pop().unwrap_or(Err(Error::NotFound))?;
@@ -122,7 +131,7 @@ decision_endpoint! {
     hold "/api/v1/moderation/comments/{id}/hold" Hold;
 }
 
-/// Takes the caller's last decision back.
+/// Takes the last decision back: one's own, or that of somebody else on a comment on which one has not decided oneself.
 #[utoipa::path(
     post, path = "/api/v1/moderation/comments/{id}/undo", tag = "Moderators", security(("account" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
@@ -137,7 +146,7 @@ pub async fn undo(
     moderator: Moderator<OptionalObject>,
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
-    moderator.body.0.check()?;
+    sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
     decided_answer(&state, state.service.undo(by_api(moderator.access), target).await?).await
 }
 
@@ -156,7 +165,7 @@ pub async fn discard_edit(
     moderator: Moderator<OptionalObject>,
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
-    moderator.body.0.check()?;
+    sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
     let comment = state.service.discard_edit(by_api(moderator.access), target).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
@@ -177,13 +186,14 @@ pub async fn correct(
     moderator: Moderator<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
-    let mut fields = moderator.body.0;
+    let mut fields = moderator.input.0;
     let raw = RawPatch {
         name: fields.text_or_fault("name"),
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
-    let patch = raw.parse(&state.service.rules.fields, fields.finish())?;
+    let patch = raw.parse(&state.service.rules.fields, fields.finish());
+    let patch = sound(&state, &moderator.access, target.id, patch).await?;
     let comment = state.service.correct(by_api(moderator.access), target, patch).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
@@ -249,28 +259,18 @@ pub struct DecisionsAnswer {
     ),
 )]
 pub async fn decisions(
+    request: HttpRequest,
     state: web::Data<State>,
     moderator: Moderator<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = moderator.body.0;
-    let decision = fields.text("decision").and_then(|name| Decision::from_name(&name));
-    if decision.is_none() {
-        fields.faults.push(Fault::new("decision", "unknown_value", "It must be one of: approve, reject, spam, hold."));
-    }
-    let ids = fields.texts("ids").unwrap_or_default();
-    if ids.is_empty() || ids.len() > 500 {
-        fields.faults.push(Fault::new("ids", "out_of_range", "It must be a list of 1 to 500 ids."));
-    }
-    let versions: BTreeMap<String, i64> = fields.numbers_by_name("versions").unwrap_or_default().into_iter().collect();
-    let reason = reason(&mut fields);
-    fields.check()?;
-    let Some(decision) = decision else { return Err(Error::NotFound.into()) };
+    let Batch { decision, ids, versions, reason } = Batch::read(moderator.input.0)?;
     let parsed: Vec<Option<CommentId>> = ids.iter().map(|id| id.parse().ok()).collect();
     let orders = ids.iter().zip(&parsed).filter_map(|(text, id)| {
         let versions = versions.get(text).map(|version| vec![*version]);
         id.map(|id| Order { target: Target { id, versions }, decision, reason: reason.clone() })
     });
     let mut done = state.service.decide(by_api(moderator.access), orders.collect()).await?.into_iter();
+    let request_id = RequestId::of(&request).to_string();
     let mut results = Vec::with_capacity(ids.len());
     for (id, known) in ids.into_iter().zip(parsed) {
         let decided = if known.is_some() { done.next().unwrap_or(Err(Error::NotFound)) } else { Err(Error::NotFound) };
@@ -281,10 +281,40 @@ pub async fn decisions(
             }
             Err(error) => {
                 let error = ApiError::from(error);
-                let status = actix_web::ResponseError::status_code(&error).as_u16();
-                DecisionResult { id, status, comment: None, problem: Some(error.problem(&state.public_url, "")) }
+                let problem = error.problem(&state.public_url, &request_id);
+                DecisionResult { id, status: error.status_code().as_u16(), comment: None, problem: Some(problem) }
             }
         });
     }
     Ok(private(StatusCode::OK).json(DecisionsAnswer { results }))
+}
+
+/// A legal [`DecisionsRequest`].
+struct Batch {
+    decision: Decision,
+    ids: Vec<String>,
+    versions: BTreeMap<String, i64>,
+    reason: Option<String>,
+}
+
+impl Batch {
+    fn read(mut fields: Fields) -> Result<Self, Error> {
+        let name = fields.required_text("decision");
+        let decision = name.as_deref().and_then(Decision::from_name);
+        if name.is_some() && decision.is_none() {
+            let known = "It must be one of: approve, reject, spam, hold.";
+            fields.faults.push(Fault::new("decision", "unknown_value", known));
+        }
+        let ids = fields.required_texts("ids");
+        if ids.as_ref().is_some_and(|ids| !(1..=500).contains(&ids.len())) {
+            fields.faults.push(Fault::new("ids", "out_of_range", "It must be a list of 1 to 500 ids."));
+        }
+        let versions = fields.numbers_by_name("versions").unwrap_or_default().into_iter().collect();
+        let reason = reason(&mut fields);
+        fields.check()?;
+        match (decision, ids) {
+            (Some(decision), Some(ids)) => Ok(Self { decision, ids, versions, reason }),
+            _ => Err(Error::internal("a field is missing that has no fault")),
+        }
+    }
 }

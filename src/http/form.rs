@@ -8,7 +8,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 use super::State;
-use super::comments::{Sent, author, take};
+use super::comments::{Form, author, take};
 use super::error::ApiError;
 use super::request::{Pairs, check_idempotency_key, idempotency_key};
 use crate::domain::comment::Status;
@@ -18,6 +18,16 @@ use crate::domain::submission::{FIELDS, RawSubmission};
 use crate::domain::text::tidy;
 use crate::domain::web::WebAddress;
 use crate::error::Error;
+use crate::service::submission::Repeatable;
+
+/// A plain form that came, and what of it does not belong to the comment.
+struct Posted<'a> {
+    request: &'a HttpRequest,
+    state: &'a State,
+    pairs: Pairs,
+    /// Where to go afterwards: checked.
+    return_to: Option<WebAddress>,
+}
 
 /// Takes a comment from a plain form. Unknown fields are ignored: forms carry what their pages put into them.
 pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result<HttpResponse, ApiError> {
@@ -31,14 +41,11 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
         Some(text) => own_address(text, state, &site).map_err(|fault| faults.push(fault)).ok(),
         None => None,
     };
-    let idempotency_key = key(&pairs, request, &mut faults);
-    let sent = Sent { raw, faults, author, idempotency_key };
-    match take(request, state, site, sent).await {
-        Ok(receipt) => done(state, return_to.as_ref(), receipt.status),
-        Err(error) if matches!(error.status_code().as_u16(), 409 | 422 | 429 | 503) => {
-            Ok(fault_page(request, state, &pairs, &error)?)
-        }
-        Err(error) => Err(error),
+    let repeatable = key(&pairs, request, &mut faults).map(|key| Repeatable { key, request: pairs.canonical() });
+    let posted = Posted { request, state, pairs, return_to };
+    match take(request, state, site, Form { raw, faults, author, repeatable }).await {
+        Ok(receipt) => done(state, posted.return_to.as_ref(), receipt.status),
+        Err(error) => posted.answer(error),
     }
 }
 
@@ -48,14 +55,7 @@ fn key(pairs: &Pairs, request: &HttpRequest, faults: &mut Vec<Fault>) -> Option<
         Some(text) => check_idempotency_key(text).map(|()| Some(text.to_owned())),
         None => idempotency_key(request.headers()),
     };
-    match key {
-        Ok(key) => key,
-        Err(Error::Invalid(found)) => {
-            faults.extend(found);
-            None
-        }
-        Err(_) => None,
-    }
+    key.map_err(|fault| faults.push(fault)).ok().flatten()
 }
 
 fn read_fields(pairs: &Pairs, faults: &mut Vec<Fault>) -> RawSubmission {
@@ -82,10 +82,11 @@ fn read_fields(pairs: &Pairs, faults: &mut Vec<Fault>) -> RawSubmission {
 /// Where to go afterwards: a page of the site, or one of ours.
 fn own_address(text: &str, state: &State, site: &Site) -> Result<WebAddress, Fault> {
     let address = WebAddress::parse(&tidy(text), "return_to")?;
-    match address.origin() {
-        Some(origin) if site.owns(&origin) || state.service.rules.own_origin.as_ref() == Some(&origin) => Ok(address),
-        _ => Err(Fault::new("return_to", "foreign_url", "It must be an address on this site.")),
+    let origin = address.origin();
+    if site.owns(&origin) || state.is_own_origin(&origin) {
+        return Ok(address);
     }
+    Err(Fault::new("return_to", "foreign_url", "It must be an address on this site."))
 }
 
 fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result<HttpResponse, ApiError> {
@@ -98,43 +99,65 @@ fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result
             ("Thank you", "Your comment is waiting for approval. You can go back to the article.")
         };
         let code = if public { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-        return Ok(state.pages.message(code, title, text, None)?);
+        return Ok(state.pages.message(code, title, text)?);
     };
-    let page = address.as_str().split('#').next().unwrap_or_default();
     Ok(HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, format!("{page}#{mark}")))
+        .insert_header((header::LOCATION, address.at(mark)))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .finish())
 }
 
-/// What the fields that people see do not cover stays in the form unseen.
-fn fault_page(request: &HttpRequest, state: &State, pairs: &Pairs, error: &ApiError) -> Result<HttpResponse, Error> {
-    const SHOWN: [&str; 4] = ["name", "email", "website", "body"];
-    let mut ignored = Vec::new();
-    let mut value = |name: &'static str| pairs.one(name, &mut ignored).unwrap_or_default().to_owned();
-    let fields: BTreeMap<&str, String> = SHOWN.into_iter().map(|name| (name, value(name))).collect();
-    let kept = FIELDS.iter().copied().chain(["return_to", "idempotency_key"]);
-    let hidden: Vec<(&str, String)> = kept
-        .filter(|name| !SHOWN.contains(name) && *name != "company")
-        .map(|name| (name, value(name)))
-        .filter(|(_, text)| !text.is_empty())
-        .collect();
-    let faults: Vec<_> = error
-        .faults()
-        .iter()
-        .map(|fault| minijinja::context! { field => fault.field.as_ref(), message => fault.message.as_ref() })
-        .collect();
-    let text = match error.retry_after() {
-        Some(seconds) => format!("Please wait {seconds} seconds, then send it again. Your text is kept below."),
-        None => error.to_string(),
-    };
-    let action = format!("{}{}", state.public_url, request.path());
-    let values = minijinja::context! {
-        title => error.title(), text, faults, fields, hidden, action, rules => minijinja::value::Serde(state.service.rules.fields),
-    };
-    let mut response = state.pages.answer(error.status_code(), "form.html", values)?;
-    if let Some(seconds) = error.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+/// The fields of the form that people see.
+const SHOWN: [&str; 4] = ["name", "email", "website", "body"];
+
+impl Posted<'_> {
+    /// What went wrong, as a page where a person can do something about it.
+    fn answer(&self, error: ApiError) -> Result<HttpResponse, ApiError> {
+        // The page is no error for the front, so it is counted here.
+        let error = self.state.count_refusal(self.request, &error).err().unwrap_or(error);
+        if !matches!(error.status_code().as_u16(), 409 | 422 | 429 | 503) {
+            return Err(error);
+        }
+        let mut response = self.page(&error)?;
+        if let Some(seconds) = error.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        Ok(response)
     }
-    Ok(response)
+
+    fn page(&self, error: &ApiError) -> Result<HttpResponse, Error> {
+        let fields: BTreeMap<&str, String> = SHOWN.into_iter().map(|name| (name, self.value(name))).collect();
+        let told =
+            |fault: &Fault| minijinja::context! { field => fault.field.as_ref(), message => fault.message.as_ref() };
+        let faults: Vec<_> = error.faults().iter().map(told).collect();
+        let text = match error.retry_after() {
+            Some(seconds) => format!("Please wait {seconds} seconds, then send it again. Your text is kept below."),
+            None => error.to_string(),
+        };
+        let values = minijinja::context! {
+            title => error.title(), text, faults, fields, hidden => self.hidden(error),
+            action => format!("{}{}", self.state.public_url, self.request.path()),
+            rules => minijinja::value::Serde(self.state.service.rules.fields),
+        };
+        let onward = self.return_to.as_ref().map(WebAddress::origin);
+        self.state.pages.form(error.status_code(), values, onward.as_ref())
+    }
+
+    /// What the fields that people see do not cover stays in the form unseen. A key that belongs to another comment does
+    /// not: with it the corrected form would be refused again.
+    fn hidden(&self, error: &ApiError) -> Vec<(&'static str, String)> {
+        let key = (!matches!(error, ApiError::Core(Error::IdempotencyKeyReused))).then_some("idempotency_key");
+        FIELDS
+            .into_iter()
+            .chain(["return_to"])
+            .chain(key)
+            .filter(|name| !SHOWN.contains(name) && *name != "company")
+            .map(|name| (name, self.value(name)))
+            .filter(|(_, text)| !text.is_empty())
+            .collect()
+    }
+
+    fn value(&self, name: &'static str) -> String {
+        self.pairs.one(name, &mut Vec::new()).unwrap_or_default().to_owned()
+    }
 }

@@ -1,5 +1,6 @@
-//! What every request passes: the length of its address, preflights, the headers that allow other origins, problem
-//! documents, rate-limit headers, one line in the log. A panic below becomes a plain 500 and the worker lives.
+//! What every request passes: the length of its address, preflights, the headers that allow other origins, the bucket of
+//! refused requests, problem documents, rate-limit headers, one line in the log. A panic below becomes a plain 500 and the
+//! worker lives.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,13 +9,14 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpMessage, HttpResponse, web};
 use futures_util::FutureExt;
 
 use super::State;
 use super::error::ApiError;
-use super::request;
+use super::request::{self, RequestId};
 use crate::domain::web::Origin;
+use crate::error::Error;
 
 /// Longer addresses are 414 (contract §1).
 const MAX_URI: usize = 8 * 1024;
@@ -42,15 +44,16 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     if path.starts_with("/api/") || !reads { Sharing::Own } else { Sharing::Everyone }
 }
 
-/// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer.
+/// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer. Public answers
+/// have it whether or not the request names an origin: a cache gives the same bytes to everybody.
 fn allowed_origin(state: &State, headers: &HeaderMap, path: &str, method: &Method) -> Option<HeaderValue> {
-    let sent = headers.get(header::ORIGIN)?;
     let sharing = sharing(path, method);
     if sharing == Sharing::Everyone {
         return Some(HeaderValue::from_static("*"));
     }
+    let sent = headers.get(header::ORIGIN)?;
     let origin = Origin::parse(sent.to_str().ok()?)?;
-    if state.service.rules.own_origin.as_ref() == Some(&origin) {
+    if state.is_own_origin(&origin) {
         return Some(sent.clone());
     }
     let site = path.strip_prefix("/api/v1/sites/").and_then(|rest| rest.split('/').next());
@@ -60,6 +63,15 @@ fn allowed_origin(state: &State, headers: &HeaderMap, path: &str, method: &Metho
         _ => false,
     };
     owned.then(|| sent.clone())
+}
+
+/// The method that a preflight asks about; none when the request is no preflight.
+fn preflighted(request: &ServiceRequest) -> Option<Method> {
+    let headers = request.headers();
+    if request.method() != Method::OPTIONS || !headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?.to_str().ok()?.parse().ok()
 }
 
 /// The answer to a preflight: what this origin may do at this address.
@@ -100,65 +112,61 @@ pub async fn front(
         common_headers(response.headers_mut(), origin);
         return Ok(request.into_response(response));
     }
-    if method == Method::OPTIONS {
-        let wanted = request
-            .headers()
-            .get(header::ACCESS_CONTROL_REQUEST_METHOD)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        if let (Some(wanted), true) = (wanted, request.headers().contains_key(header::ORIGIN)) {
-            let response = preflight(&state, request.headers(), request.path(), &wanted);
-            return Ok(request.into_response(response));
-        }
+    let started = state.service.clock.monotonic();
+    let id = RequestId(state.service.ids.next());
+    request.extensions_mut().insert(id);
+    let too_long = request.uri().path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI);
+    if let Some(wanted) = preflighted(&request).filter(|_| !too_long) {
+        let response = preflight(&state, request.headers(), request.path(), &wanted);
+        return Ok(request.into_response(response));
     }
     let origin = allowed_origin(&state, request.headers(), request.path(), &method);
-    let started = state.service.clock.monotonic();
-    let too_long = request.uri().path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI);
     let mut response = if too_long {
         request.error_response(ApiError::UriTooLong)
     } else {
         match AssertUnwindSafe(next.call(request)).catch_unwind().await {
             Ok(response) => response?.map_into_boxed_body(),
             Err(_) => {
-                let request_id = state.service.ids.next().to_string();
-                tracing::error!(request_id, "a handler panicked");
-                return Err(ApiError::Panicked(request_id).into());
+                tracing::error!(request_id = %id, "a handler panicked");
+                return Err(ApiError::Panicked(id.to_string()).into());
             }
         }
     };
     let failed = response.response().error().is_some();
-    let logs = failed || !matches!(method, Method::GET | Method::HEAD);
-    let request_id = if logs { state.service.ids.next().to_string() } else { String::new() };
     if failed {
-        response = with_problem(response, &state, &request_id);
+        response = with_problem(response, &state, id);
     }
     if method == Method::CONNECT {
         // What follows would be the tunnel's bytes; they must not be read as another request.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     finish(&mut response, &state, origin, &method);
-    if logs {
-        if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if failed || !matches!(method, Method::GET | Method::HEAD) {
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
         }
-        log(&response, &state, &request_id, started);
+        log(&response, &state, id, started);
     }
     Ok(response)
 }
 
-/// Writes the document of an error that a handler returned.
-fn with_problem(response: ServiceResponse, state: &State, request_id: &str) -> ServiceResponse {
+/// Writes the document of an error that a handler returned. What everybody may read costs nothing, also when it is asked
+/// for wrongly; any other refused request is counted.
+fn with_problem(response: ServiceResponse, state: &State, id: RequestId) -> ServiceResponse {
+    let id = id.to_string();
+    let request = response.request();
     let answer = match response.response().error().and_then(actix_web::Error::as_error::<ApiError>) {
         Some(error) => {
-            error.log(request_id);
-            error.answer(&state.public_url, request_id)
+            let counts = sharing(request.path(), request.method()) != Sharing::Everyone;
+            let limited = if counts { state.count_refusal(request, error).err() } else { None };
+            error.log(&id);
+            limited.as_ref().unwrap_or(error).answer(&state.public_url, &id)
         }
         // Not one of ours: actix could not read the request.
         None if response.status().is_server_error() => {
-            ApiError::from(crate::error::Error::internal("actix refused a request"))
-                .answer(&state.public_url, request_id)
+            ApiError::from(Error::internal("actix refused a request")).answer(&state.public_url, &id)
         }
-        None => ApiError::from(crate::error::Error::Malformed("The request cannot be read.".into()))
-            .answer(&state.public_url, request_id),
+        None => ApiError::from(Error::Malformed("The request cannot be read.".into())).answer(&state.public_url, &id),
     };
     let (request, _) = response.into_parts();
     ServiceResponse::new(request, answer)
@@ -197,14 +205,14 @@ fn common_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
 }
 
 /// One line without a name, an address, a text or a token: the pattern of the path, never the path.
-fn log(response: &ServiceResponse, state: &State, request_id: &str, started: std::time::Duration) {
+fn log(response: &ServiceResponse, state: &State, id: RequestId, started: std::time::Duration) {
     let request = response.request();
     let pattern = request.match_pattern().unwrap_or_else(|| "-".to_owned());
     let millis = state.service.clock.monotonic().saturating_sub(started).as_millis();
     let status = response.status();
     if status == StatusCode::NOT_FOUND {
-        tracing::debug!(request_id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
+        tracing::debug!(request_id = %id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
     } else {
-        tracing::info!(request_id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
+        tracing::info!(request_id = %id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
     }
 }

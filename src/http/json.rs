@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::request::faultless;
 use crate::domain::fault::Fault;
 use crate::error::Error;
 use crate::service::own::Change;
@@ -39,12 +40,43 @@ impl Fields {
         }
     }
 
+    /// The whole body in one spelling, with every field that is still there, known or not: equal for equal requests.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut whole = Value::Object(self.map.clone());
+        whole.sort_all_objects();
+        whole.to_string().into_bytes()
+    }
+
     /// A text. Null is the same as missing.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.take(name, "a string", |value| match value {
             Value::String(text) => Some(text),
             _ => None,
         })
+    }
+
+    /// A text that must be there.
+    pub fn required_text(&mut self, name: &'static str) -> Option<String> {
+        self.required(name, Self::text)
+    }
+
+    /// A list of texts that must be there.
+    pub fn required_texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.required(name, Self::texts)
+    }
+
+    /// One fault for a field that is missing or of the wrong type, never two.
+    fn required<T>(
+        &mut self,
+        name: &'static str,
+        take: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
+        let known = self.faults.len();
+        let value = take(self, name);
+        if value.is_none() && self.faults.len() == known {
+            self.faults.push(Fault::required(name));
+        }
+        value
     }
 
     /// A text in a patch: missing, null to take it away, or a new one.
@@ -122,8 +154,7 @@ impl Fields {
 
     /// `Ok` when nothing is wrong.
     pub fn check(self) -> Result<(), Error> {
-        let faults = self.finish();
-        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+        faultless(self.finish())
     }
 }
 

@@ -51,15 +51,20 @@ pub struct State {
     draining: AtomicBool,
 }
 
+/// What a [`State`] is made from; its fields say what each is.
+#[expect(missing_docs, reason = "documented on State")]
+pub struct StateParts {
+    pub service: Arc<Service>,
+    pub rings: Rings,
+    pub cache: Cache,
+    pub proxies: TrustedProxies,
+    pub public_url: String,
+}
+
 impl State {
     /// Puts the state together.
-    pub fn new(
-        service: Arc<Service>,
-        rings: Rings,
-        cache: Cache,
-        proxies: TrustedProxies,
-        public_url: String,
-    ) -> Result<Self, Error> {
+    pub fn new(parts: StateParts) -> Result<Self, Error> {
+        let StateParts { service, rings, cache, proxies, public_url } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
@@ -95,9 +100,20 @@ impl State {
             return Ok(());
         }
         match value.to_str().ok().and_then(Origin::parse) {
-            Some(origin) if site.owns(&origin) || self.service.rules.own_origin.as_ref() == Some(&origin) => Ok(()),
+            Some(origin) if site.owns(&origin) || self.is_own_origin(&origin) => Ok(()),
             _ => Err(Error::Forbidden("Pages of this origin may not write here. Add the origin to the site.".into())),
         }
+    }
+
+    /// Whether a page of this origin is one of ours.
+    fn is_own_origin(&self, origin: &Origin) -> bool {
+        self.service.rules.own_origin.as_ref() == Some(origin)
+    }
+
+    /// Counts a request that was refused for what it holds; 429 once its sender's bucket for that is spent.
+    fn count_refusal(&self, request: &HttpRequest, error: &ApiError) -> Result<(), ApiError> {
+        let ApiError::Core(Error::Invalid(_) | Error::IdempotencyKeyReused) = error else { return Ok(()) };
+        Ok(self.rings.invalid(request::client(request, self)).map_err(Error::RateLimited)?)
     }
 
     /// 401 for a wrong token, or 429 when there were too many of them.

@@ -1,5 +1,5 @@
-//! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body first and the credentials then, as the
-//! contract's order of faults wants it.
+//! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body or the query first and the credentials
+//! then, as the contract's order of faults wants it.
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, header};
@@ -14,8 +14,9 @@ use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::access::Access;
 
-/// How a handler wants its body.
-pub trait BodyKind: Sized {
+/// What a handler wants of a request. What cannot be read is refused with or without a token; what can be read and is
+/// wrong is the handler's matter, when it knows that the thing asked for is there.
+pub trait Input: Sized {
     /// Reads it.
     fn read(request: &HttpRequest, payload: web::Payload) -> impl Future<Output = Result<Self, ApiError>>;
 }
@@ -29,33 +30,33 @@ pub struct OptionalObject(pub Fields);
 /// A JSON object.
 pub struct RequiredObject(pub Fields);
 
-impl BodyKind for NoBody {
+impl Input for NoBody {
     async fn read(_: &HttpRequest, _: web::Payload) -> Result<Self, ApiError> {
         Ok(Self)
     }
 }
 
-impl BodyKind for OptionalObject {
+impl Input for OptionalObject {
     async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
         request::read_optional_json(request, payload).await.map(Self)
     }
 }
 
-impl BodyKind for RequiredObject {
+impl Input for RequiredObject {
     async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
         request::read_json(request, payload).await.map(Self)
     }
 }
 
 /// Someone who may moderate, and what they sent.
-pub struct Moderator<B> {
+pub struct Moderator<I> {
     /// What they may see and decide.
     pub access: Access,
     /// What they sent.
-    pub body: B,
+    pub input: I,
 }
 
-impl<B: BodyKind + 'static> FromRequest for Moderator<B> {
+impl<I: Input + 'static> FromRequest for Moderator<I> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
@@ -63,11 +64,11 @@ impl<B: BodyKind + 'static> FromRequest for Moderator<B> {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
             let payload = payload.await.map_err(|_| Error::Malformed("The body cannot be read.".into()))?;
-            let body = B::read(&request, payload).await?;
+            let input = I::read(&request, payload).await?;
             let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
             let access = authenticate(&request, &state).await?;
             check_origin(&request, &state)?;
-            Ok(Self { access, body })
+            Ok(Self { access, input })
         })
     }
 }
@@ -81,19 +82,15 @@ async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, Ap
     }
 }
 
-/// A page of a foreign origin may not decide, whatever token it has got hold of.
+/// A page of a foreign origin may not decide, whatever token it has got hold of; nor may a blog's, where others' scripts
+/// run beside the comments.
 fn check_origin(request: &HttpRequest, state: &State) -> Result<(), Error> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(());
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().ok().and_then(Origin::parse);
-    match origin {
-        Some(origin)
-            if state.service.rules.own_origin.as_ref() == Some(&origin) || state.service.sites.any_owns(&origin) =>
-        {
-            Ok(())
-        }
-        _ => Err(Error::Forbidden("Pages of this origin may not do this. Add the origin to the site.".into())),
+    match origin.to_str().ok().and_then(Origin::parse) {
+        Some(origin) if state.is_own_origin(&origin) => Ok(()),
+        _ => Err(Error::Forbidden("Only the service's own pages may do this, and programs that are no pages.".into())),
     }
 }

@@ -11,7 +11,9 @@ use super::request;
 use super::shapes::OwnShape;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::error::Error;
+use crate::limits::rings::Posting;
 use crate::service::own::{Edited, RawPatch};
+use crate::storage::articles;
 use crate::storage::comments::Comment;
 
 /// A merge patch; what is missing stays.
@@ -68,22 +70,27 @@ pub async fn patch(
     let mut fields = request::read_json(&request, payload).await?;
     let (comment, author) = own(&request, &state).await?;
     state.check_origin(&request, state.service.sites.by_id(comment.site_id)?.as_ref(), false)?;
+    state.service.check_edit_window(&comment, state.service.clock.now())?;
     let raw = RawPatch {
         name: fields.text_or_fault("name"),
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
-    let patch = match raw.parse(&state.service.rules.fields, fields.finish()) {
-        Ok(patch) => patch,
-        Err(error) => {
-            state.rings.invalid(request::client(&request, &state)).map_err(Error::RateLimited)?;
-            return Err(error.into());
-        }
-    };
+    let patch = raw.parse(&state.service.rules.fields, fields.finish())?;
+    admit(&request, &state, &comment).await?;
     Ok(match state.service.edit_own(comment.id, author, patch).await? {
         Edited::Applied(comment) => answer(&state, StatusCode::OK, &comment),
         Edited::Waits(comment) => answer(&state, StatusCode::ACCEPTED, &comment),
     })
+}
+
+/// A new text costs its readers and moderators what a new comment costs them, so it passes the same rings.
+async fn admit(request: &HttpRequest, state: &State, comment: &Comment) -> Result<(), Error> {
+    let id = comment.article_id;
+    let article = state.service.db.read(move |conn| articles::by_ids(conn, &[id])).await?.remove(&id);
+    let key = article.ok_or(Error::NotFound)?.key;
+    let posting = Posting { from: request::client(request, state), site: comment.site_id, article: &key };
+    state.rings.admit(posting).map_err(Error::RateLimited)
 }
 
 /// Deletes the author's own comment for good.

@@ -2,10 +2,11 @@
 //! script, load nothing from elsewhere, and what visitors typed is escaped in them.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use minijinja::{Environment, Value};
 
+use crate::domain::web::Origin;
 use crate::error::Error;
 
 const TEMPLATES: &[(&str, &str)] = &[
@@ -20,7 +21,7 @@ pub const STYLE: &str = include_str!("../../web/pages/page.css");
 
 /// What the browser may do on these pages: nothing but show them and send their form to us.
 const POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 /// The templates, ready to be filled in.
 pub struct Pages {
@@ -39,6 +40,17 @@ impl Pages {
         Ok(Self { templates, public_url: public_url.to_owned() })
     }
 
+    /// A page with a form whose answer may lead on to a page of `onward`. Chromium holds `form-action` against every step
+    /// of the way, the redirect back to the blog as well.
+    pub fn form(&self, status: StatusCode, values: Value, onward: Option<&Origin>) -> Result<HttpResponse, Error> {
+        let mut response = self.answer(status, "form.html", values)?;
+        if let Some(origin) = onward {
+            let policy = HeaderValue::from_str(&format!("{POLICY} {}", origin.as_str())).map_err(Error::internal)?;
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        Ok(response)
+    }
+
     /// A page as an answer.
     pub fn answer(&self, status: StatusCode, template: &str, values: Value) -> Result<HttpResponse, Error> {
         let values = minijinja::context! { public_url => self.public_url.as_str(), ..values };
@@ -46,16 +58,9 @@ impl Pages {
         Ok(page(status).body(html.map_err(Error::internal)?))
     }
 
-    /// A page of one heading, one sentence and, perhaps, one next step.
-    pub fn message(
-        &self,
-        status: StatusCode,
-        title: &str,
-        text: &str,
-        link: Option<(&str, &str)>,
-    ) -> Result<HttpResponse, Error> {
-        let (link, link_text) = link.unwrap_or_default();
-        self.answer(status, "message.html", minijinja::context! { title, text, link, link_text, request_id => "" })
+    /// A page of one heading and one sentence.
+    pub fn message(&self, status: StatusCode, title: &str, text: &str) -> Result<HttpResponse, Error> {
+        self.answer(status, "message.html", minijinja::context! { title, text })
     }
 }
 

@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::State;
 use super::error::{ApiError, Problem};
-use super::moderator::{Moderator, NoBody};
-use super::request::{Pairs, bad_cursor, cursor_text};
+use super::moderator::{Input, Moderator, NoBody};
+use super::request::{Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{EventShape, ModeratorShape};
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
@@ -60,18 +60,50 @@ enum Asked {
     One(Status),
 }
 
-fn status_choice(text: &str) -> Option<Asked> {
-    match text {
-        "all" => Some(Asked::All),
-        _ => Status::from_name(text).filter(|status| *status != Status::Removed).map(Asked::One),
-    }
+/// The states that can be asked for, by their names.
+const STATUSES: &[(&str, Asked)] = &[
+    ("pending", Asked::One(Status::Pending)),
+    ("approved", Asked::One(Status::Approved)),
+    ("rejected", Asked::One(Status::Rejected)),
+    ("spam", Asked::One(Status::Spam)),
+    ("all", Asked::All),
+];
+
+/// The orders, by their names: whether the newest come first.
+const SORTS: &[(&str, bool)] = &[("oldest", false), ("newest", true)];
+
+/// [`QueueParams`] as they came, with what is wrong with them.
+pub struct QueueQuery {
+    /// One state; none for all.
+    status: Option<Status>,
+    site: Option<String>,
+    article: Option<String>,
+    text: Option<String>,
+    newest_first: bool,
+    after: Option<CommentId>,
+    limit: i64,
+    faults: Vec<Fault>,
 }
 
-fn newest_first(text: &str) -> Option<bool> {
-    match text {
-        "oldest" => Some(false),
-        "newest" => Some(true),
-        _ => None,
+impl Input for QueueQuery {
+    async fn read(request: &HttpRequest, _: web::Payload) -> Result<Self, ApiError> {
+        let pairs = Pairs::of(request)?;
+        let mut faults = Vec::new();
+        let newest_first = pairs.choice("sort", &mut faults, SORTS).unwrap_or(false);
+        let after = pairs.cursor(&mut faults)?.map(|bytes| queue_cursor(&bytes, newest_first)).transpose()?;
+        let status = match pairs.choice("status", &mut faults, STATUSES) {
+            None => Some(Status::Pending),
+            Some(Asked::One(status)) => Some(status),
+            Some(Asked::All) => None,
+        };
+        let limit = pairs.limit(&mut faults);
+        let text = pairs.one("q", &mut faults).filter(|text| !text.is_empty()).map(str::to_owned);
+        if text.as_ref().is_some_and(|text| text.chars().count() > 200) {
+            faults.push(Fault::too_long("q", 200, "characters"));
+        }
+        let site = pairs.one("site", &mut faults).map(str::to_owned);
+        let article = pairs.one("article", &mut faults).map(str::to_owned);
+        Ok(Self { status, site, article, text, newest_first, after, limit, faults })
     }
 }
 
@@ -83,32 +115,10 @@ fn newest_first(text: &str) -> Option<bool> {
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn list(
-    request: HttpRequest,
-    state: web::Data<State>,
-    moderator: Moderator<NoBody>,
-) -> Result<HttpResponse, ApiError> {
-    let pairs = Pairs::of(&request)?;
-    let mut faults = Vec::new();
-    let newest_first = pairs.choice("sort", &mut faults, newest_first, "oldest, newest").unwrap_or(false);
-    let after = pairs.cursor(&mut faults)?.map(|bytes| queue_cursor(&bytes, newest_first)).transpose()?;
-    let statuses = "pending, approved, rejected, spam, all";
-    let status = match pairs.choice("status", &mut faults, status_choice, statuses) {
-        None => Some(Status::Pending),
-        Some(Asked::One(status)) => Some(status),
-        Some(Asked::All) => None,
-    };
-    let limit = pairs.limit(&mut faults);
-    let text = pairs.one("q", &mut faults).filter(|text| !text.is_empty()).map(str::to_owned);
-    if text.as_ref().is_some_and(|text| text.chars().count() > 200) {
-        faults.push(Fault::too_long("q", 200, "characters"));
-    }
-    let site = pairs.one("site", &mut faults).map(str::to_owned);
-    let article = pairs.one("article", &mut faults).map(str::to_owned);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults).into());
-    }
+pub async fn list(state: web::Data<State>, moderator: Moderator<QueueQuery>) -> Result<HttpResponse, ApiError> {
+    let QueueQuery { status, site, article, text, newest_first, after, limit, faults } = moderator.input;
     let sites = narrowed(&state, &moderator.access, site.as_deref())?;
+    faultless(faults)?;
     let rows = state
         .service
         .db
@@ -158,6 +168,7 @@ fn narrowed(state: &State, access: &Access, site: Option<&str>) -> Result<Option
         }
     }
 }
+
 /// An answer that nobody keeps.
 pub fn private(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
@@ -221,6 +232,28 @@ pub struct EventsAnswer {
     next_cursor: Option<String>,
 }
 
+/// What part of the log to read, as it was asked for.
+pub struct EventsQuery {
+    comment: Option<String>,
+    before: Option<EventId>,
+    limit: i64,
+    faults: Vec<Fault>,
+}
+
+impl Input for EventsQuery {
+    async fn read(request: &HttpRequest, _: web::Payload) -> Result<Self, ApiError> {
+        let pairs = Pairs::of(request)?;
+        let mut faults = Vec::new();
+        let before = match pairs.cursor(&mut faults)? {
+            Some(bytes) => Some(EventId(uuid::Uuid::from_slice(&bytes).map_err(|_| bad_cursor())?)),
+            None => None,
+        };
+        let limit = pairs.limit(&mut faults);
+        let comment = pairs.one("comment", &mut faults).map(str::to_owned);
+        Ok(Self { comment, before, limit, faults })
+    }
+}
+
 /// The event log, newest first.
 #[utoipa::path(
     get, path = "/api/v1/moderation/events", tag = "Moderators", security(("account" = [])),
@@ -233,28 +266,15 @@ pub struct EventsAnswer {
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn events(
-    request: HttpRequest,
-    state: web::Data<State>,
-    moderator: Moderator<NoBody>,
-) -> Result<HttpResponse, ApiError> {
-    let pairs = Pairs::of(&request)?;
-    let mut faults = Vec::new();
-    let before = match pairs.cursor(&mut faults)? {
-        Some(bytes) => Some(EventId(uuid::Uuid::from_slice(&bytes).map_err(|_| bad_cursor())?)),
-        None => None,
-    };
-    let limit = pairs.limit(&mut faults);
-    let comment = pairs.one("comment", &mut faults).map(str::to_owned);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults).into());
-    }
+pub async fn events(state: web::Data<State>, moderator: Moderator<EventsQuery>) -> Result<HttpResponse, ApiError> {
+    let EventsQuery { comment, before, limit, faults } = moderator.input;
     let comment = comment.map(|id| id.parse().map_err(|_| Error::NotFound)).transpose()?;
     let filter = EventFilter { comment, sites: moderator.access.site_filter(), before, limit: limit + 1 };
     let mut log = state.service.db.read(move |conn| events::page(conn, &filter)).await?;
     if comment.is_some() && before.is_none() && log.is_empty() {
         return Err(Error::NotFound.into());
     }
+    faultless(faults)?;
     let shown = usize::try_from(limit).unwrap_or(0);
     let more = log.len() > shown;
     log.truncate(shown);

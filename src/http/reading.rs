@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::State;
 use super::encoding::json;
 use super::error::{ApiError, Problem};
-use super::request::{self, Pairs, bad_cursor, cursor_text};
+use super::request::{self, Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{ArticleShape, ListedShape, RecentShape};
 use crate::cache::Ready;
 use crate::domain::fault::Fault;
@@ -19,7 +19,8 @@ use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
 use crate::error::Error;
-use crate::storage::{articles, listing};
+use crate::storage::articles;
+use crate::storage::listing::{self, List};
 
 /// What part of an article's comments to read.
 #[derive(IntoParams)]
@@ -58,7 +59,7 @@ pub struct ListAnswer {
 pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let pairs = Pairs::of(&request)?;
     let mut faults = Vec::new();
-    let sort = pairs.choice("sort", &mut faults, Sort::from_name, "oldest, newest, top").unwrap_or(Sort::Oldest);
+    let sort = pairs.choice("sort", &mut faults, SORTS).unwrap_or(Sort::Oldest);
     let place = match pairs.cursor(&mut faults)? {
         Some(bytes) => Some(Place::from_bytes(&bytes, sort).ok_or_else(bad_cursor)?),
         None => None,
@@ -66,25 +67,34 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     let site = state.site(&request)?;
     let limit = pairs.limit(&mut faults);
     let key = article_key(&pairs, &mut faults);
-    let around = pairs.one("around", &mut faults).map(str::parse::<CommentId>);
+    let around: Option<CommentId> =
+        pairs.one("around", &mut faults).map(str::parse).transpose().map_err(|_| Error::NotFound)?;
     if around.is_some() && place.is_some() {
         faults.push(Fault::new("around", "contradiction", "Give either around or cursor."));
     }
-    let Some(key) = key.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults).into()) };
-    let around = around.transpose().map_err(|_| Error::NotFound)?;
-    let asked = Asked { sort, place, limit, around };
+    let asked = ListQuery { sort, place, limit, around };
+    let Some(key) = key else { return Err(Error::Invalid(faults).into()) };
+    if !faults.is_empty() && around.is_some() {
+        // That the comment is not there is told before what else is wrong.
+        make_list(&state, site.id, key, asked).await?;
+        return Err(Error::Invalid(faults).into());
+    }
+    faultless(faults)?;
     state.answer_from_cache(&request, make_list(&state, site.id, key, asked)).await
 }
 
+/// The orders of a list, by their names.
+const SORTS: &[(&str, Sort)] = &[("oldest", Sort::Oldest), ("newest", Sort::Newest), ("top", Sort::Top)];
+
 /// Which page of a list.
-struct Asked {
+struct ListQuery {
     sort: Sort,
     place: Option<Place>,
     limit: i64,
     around: Option<CommentId>,
 }
 
-async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: Asked) -> Result<Ready, ApiError> {
+async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuery) -> Result<Ready, ApiError> {
     let made_at = state.cache.changes.now();
     let (article_key, around) = (key.clone(), asked.around);
     let found = state
@@ -92,11 +102,10 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: Asked) -
         .db
         .read(move |conn| {
             let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
+            let list = List { article: article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
-                Some(id) => {
-                    listing::page_around(conn, article.id, asked.sort, id, asked.limit)?.ok_or(Error::NotFound)?
-                }
-                None => listing::page(conn, article.id, asked.sort, asked.place.as_ref(), asked.limit)?,
+                Some(id) => listing::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
+                None => listing::page(conn, list, asked.place.as_ref())?,
             };
             Ok(Some((article, page)))
         })
@@ -148,9 +157,11 @@ pub struct CountsAnswer {
 pub async fn counts(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let pairs = Pairs::of(&request)?;
     let site = state.site(&request)?;
+    let keys = pairs.all("article");
+    faultless(key_faults("article", &keys))?;
     let make = async {
         let made_at = state.cache.changes.now();
-        let (answer, sources) = count(&state, &site, "article", pairs.all("article")).await?;
+        let (answer, sources) = count(&state, &site, keys).await?;
         Ok(Ready::new("application/json", json(&answer)?, made_at, sources))
     };
     state.answer_from_cache(&request, make).await
@@ -172,30 +183,34 @@ pub async fn counts_by_body(
 ) -> Result<HttpResponse, ApiError> {
     let mut fields = request::read_json(&request, payload).await?;
     let site = state.site(&request)?;
-    let articles = fields.texts("articles");
-    if articles.is_none() && fields.faults.is_empty() {
-        fields.faults.push(Fault::required("articles"));
+    let keys = fields.required_texts("articles");
+    if let Some(keys) = &keys {
+        fields.faults.extend(key_faults("articles", keys));
     }
     fields.check()?;
-    let (answer, _) = count(&state, &site, "articles", articles.unwrap_or_default()).await?;
+    let (answer, _) = count(&state, &site, keys.unwrap_or_default()).await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
 }
 
-async fn count(
-    state: &State,
-    site: &Site,
-    field: &'static str,
-    mut keys: Vec<String>,
-) -> Result<(CountsAnswer, Vec<Source>), ApiError> {
+/// Keys that are counted at once, at most.
+const MOST_KEYS: usize = 100;
+
+/// What is wrong with the keys: one fault for each that is none, with its place in the list.
+fn key_faults(field: &'static str, keys: &[String]) -> Vec<Fault> {
     if keys.is_empty() {
-        return Err(Error::Invalid(vec![Fault::required(field)]).into());
+        return vec![Fault::required(field)];
     }
-    if keys.len() > 100 {
-        return Err(Error::invalid(field, "too_many", "At most 100 articles at once.").into());
+    if keys.len() > MOST_KEYS {
+        return vec![Fault::new(field, "too_many", format!("At most {MOST_KEYS} articles at once."))];
     }
-    for key in &keys {
-        ArticleKey::parse(key, field).map_err(|fault| Error::Invalid(vec![fault]))?;
-    }
+    let wrong = |(at, key): (usize, &String)| {
+        let fault = ArticleKey::parse(key, field).err()?;
+        Some(Fault { message: format!("Entry {}: {}", at + 1, fault.message).into(), ..fault })
+    };
+    keys.iter().enumerate().filter_map(wrong).collect()
+}
+
+async fn count(state: &State, site: &Site, mut keys: Vec<String>) -> Result<(CountsAnswer, Vec<Source>), ApiError> {
     keys.sort_unstable();
     keys.dedup();
     let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
@@ -231,9 +246,7 @@ pub async fn recent(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     let site = state.site(&request)?;
     let mut faults = Vec::new();
     let limit = pairs.limit(&mut faults);
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults).into());
-    }
+    faultless(faults)?;
     let id = site.id;
     let make = async {
         let made_at = state.cache.changes.now();

@@ -1,10 +1,12 @@
 //! Reads requests: who sends it, its body, its query, its credentials. What comes out is text and bytes that the services
 //! parse; what cannot be read at all is refused here, in the contract's order (413, 415, 400, …).
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, web};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt;
@@ -22,14 +24,34 @@ const MAX_BODY: usize = 256 * 1024;
 /// A body that takes longer is given up, however slowly it drips.
 const BODY_LIMIT: Duration = Duration::from_secs(15);
 
+/// Finds a request in the log; made before anything else looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId(pub uuid::Uuid);
+
+impl RequestId {
+    /// The id that the front gave to a request.
+    pub fn of(request: &HttpRequest) -> Self {
+        request.extensions().get().copied().unwrap_or(Self(uuid::Uuid::nil()))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where a request comes from.
 pub fn client(request: &HttpRequest, state: &State) -> ClientAddress {
-    let lines = |name: &str| {
-        let values: Vec<&str> = request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect();
-        values.into_iter()
+    // A line that is no text keeps its place: without it an older line, which anybody may have written, would count.
+    let lines = |name: &str| -> Vec<Cow<'_, str>> {
+        request.headers().get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
     };
+    let (listed, described) = (lines("x-forwarded-for"), lines("forwarded"));
     match request.peer_addr() {
-        Some(peer) => state.proxies.client(peer.ip(), lines("x-forwarded-for"), lines("forwarded")),
+        Some(peer) => {
+            state.proxies.client(peer.ip(), listed.iter().map(AsRef::as_ref), described.iter().map(AsRef::as_ref))
+        }
         // Only a request that a test made by hand has no peer.
         None => ClientAddress::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
     }
@@ -117,6 +139,11 @@ pub async fn read_optional_json(request: &HttpRequest, payload: web::Payload) ->
     Ok(Fields::parse(&body)?)
 }
 
+/// [`Error::Invalid`] with all of them, if there are any.
+pub fn faultless(faults: Vec<Fault>) -> Result<(), Error> {
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
 /// The pairs of a query or a form, decoded. [`Error::Malformed`] for what is not UTF-8.
 #[derive(Debug, Default)]
 pub struct Pairs(Vec<(String, String)>);
@@ -136,6 +163,11 @@ impl Pairs {
     /// The query of a request.
     pub fn of(request: &HttpRequest) -> Result<Self, Error> {
         Self::parse(request.query_string().as_bytes())
+    }
+
+    /// All pairs, known or not, in one spelling: equal for equal forms.
+    pub fn canonical(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
     /// The value of a key. Two of them are a fault: nobody can tell which one counts.
@@ -165,18 +197,13 @@ impl Pairs {
         }
     }
 
-    /// A value out of a set of names.
-    pub fn choice<T: Copy>(
-        &self,
-        key: &'static str,
-        faults: &mut Vec<Fault>,
-        read: impl Fn(&str) -> Option<T>,
-        names: &str,
-    ) -> Option<T> {
+    /// One of a few values by its name.
+    pub fn choice<T: Copy>(&self, key: &'static str, faults: &mut Vec<Fault>, values: &[(&str, T)]) -> Option<T> {
         let text = self.one(key, faults)?;
-        let choice = read(text);
+        let choice = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if choice.is_none() {
-            faults.push(Fault::new(key, "unknown_value", format!("It must be one of: {names}.")));
+            let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+            faults.push(Fault::new(key, "unknown_value", format!("It must be one of: {}.", names.join(", "))));
         }
         choice
     }
@@ -232,40 +259,32 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     }
 }
 
-/// The version that `If-Match` asks for: none for `*` and when the header is missing. An entity tag that is none of ours
-/// matches nothing ([`Error::PreconditionFailed`]).
-pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, Error> {
-    let lines: Vec<&str> = headers.get_all(header::IF_MATCH).filter_map(|value| value.to_str().ok()).collect();
-    if lines.is_empty() && headers.contains_key(header::IF_MATCH) {
-        return Err(Error::PreconditionFailed);
-    }
+/// The versions that `If-Match` asks for: none for `*` and when the header is missing. An entity tag that is none of ours
+/// matches nothing, so that the list may be empty: whether the thing is there at all is the first question.
+pub fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
+    let lines: Vec<&str> = headers.get_all(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()).collect();
     let tags: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
     if tags.is_empty() || tags.contains(&"*") {
-        return Ok(None);
+        return None;
     }
     let version = |tag: &&str| tag.strip_prefix('"')?.strip_suffix('"')?.parse::<i64>().ok();
-    let versions: Vec<i64> = tags.iter().filter_map(version).collect();
-    if versions.is_empty() { Err(Error::PreconditionFailed) } else { Ok(Some(versions)) }
+    Some(tags.iter().filter_map(version).collect())
 }
 
 /// The `Idempotency-Key` of a request, bare or quoted: 1 to 128 visible ASCII characters.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     check_idempotency_key(bare).map(|()| Some(bare.to_owned()))
 }
 
-/// [`Error::Invalid`] unless the key is 1 to 128 visible ASCII characters.
-pub fn check_idempotency_key(key: &str) -> Result<(), Error> {
+/// A fault unless the key is 1 to 128 visible ASCII characters.
+pub fn check_idempotency_key(key: &str) -> Result<(), Fault> {
     if (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
     }
-    Err(Error::invalid(
-        "idempotency_key",
-        "invalid_key",
-        "The Idempotency-Key must be 1 to 128 visible ASCII characters.",
-    ))
+    Err(Fault::new("idempotency_key", "invalid_key", "The Idempotency-Key must be 1 to 128 visible ASCII characters."))
 }
 
 #[cfg(test)]
@@ -318,11 +337,11 @@ mod tests {
 
     #[test]
     fn conditions_and_keys() {
-        assert_eq!(if_match(&headers(&[])).unwrap(), None);
-        assert_eq!(if_match(&headers(&[("if-match", "*")])).unwrap(), None);
-        assert_eq!(if_match(&headers(&[("if-match", "\"3\", \"4\"")])).unwrap(), Some(vec![3, 4]));
-        assert!(if_match(&headers(&[("if-match", "W/\"3\"")])).is_err());
-        assert!(if_match(&headers(&[("if-match", "\"x\"")])).is_err());
+        assert_eq!(if_match(&headers(&[])), None);
+        assert_eq!(if_match(&headers(&[("if-match", "*")])), None);
+        assert_eq!(if_match(&headers(&[("if-match", "\"3\", \"4\"")])), Some(vec![3, 4]));
+        assert_eq!(if_match(&headers(&[("if-match", "W/\"3\"")])), Some(vec![]));
+        assert_eq!(if_match(&headers(&[("if-match", "\"x\"")])), Some(vec![]));
         let key = |value: &str| idempotency_key(&headers(&[("idempotency-key", value)]));
         assert_eq!(key("\"a-b\"").unwrap().as_deref(), Some("a-b"));
         assert_eq!(key("a-b").unwrap().as_deref(), Some("a-b"));

@@ -98,6 +98,14 @@ impl From<&Article> for ArticleShape {
 }
 
 impl ArticleShape {
+    /// An article as moderators see it: what the visitor says of it stands where nothing is known yet.
+    fn with_hints(article: &Article, comment: &Comment) -> Self {
+        let mut shape = Self::from(article);
+        shape.title = shape.title.or_else(|| comment.article_title.clone());
+        shape.url = shape.url.or_else(|| comment.article_url.clone());
+        shape
+    }
+
     /// An article that nobody has commented on.
     pub fn unknown(key: &str) -> Self {
         Self { key: key.to_owned(), title: None, url: None, comment_count: 0, closed: false }
@@ -181,6 +189,7 @@ pub struct ModeratorShape {
     comment: PublicShape,
     /// The site's key.
     site: String,
+    /// Before a comment there is approved, title and address may be what this visitor says.
     article: ArticleShape,
     status: &'static str,
     /// Private: for moderators alone.
@@ -331,7 +340,7 @@ impl State {
         Ok(ModeratorShape {
             comment: self.of_comment(comment),
             site: self.service.sites.by_id(comment.site_id)?.key.as_str().to_owned(),
-            article: article.into(),
+            article: ArticleShape::with_hints(article, comment),
             status: comment.status.as_str(),
             email,
             body: comment.body.clone(),

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Ids};
-use crate::config::{AddressPrivacy, Config};
 use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, EventId, OutboxId};
+use crate::domain::privacy::AddressPrivacy;
 use crate::domain::submission::FieldRules;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
@@ -43,20 +43,6 @@ pub struct Rules {
     pub own_origin: Option<Origin>,
 }
 
-impl Rules {
-    /// From the settings.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            edit_window: config.edit_window(),
-            max_depth: i16::from(config.limits.max_depth),
-            fields: config.fields,
-            address: config.privacy.address,
-            user_agent: config.privacy.user_agent,
-            own_origin: config.own_origin(),
-        }
-    }
-}
-
 /// Everything that use cases work with. One for the whole process.
 pub struct Service {
     /// The database.
@@ -75,13 +61,22 @@ pub struct Service {
     in_flight: submission::InFlight,
 }
 
-/// Who acts, and by which way.
+/// Who acts, by which way, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor {
     /// None for authors, rules and the command line.
     pub account: Option<AccountId>,
     /// By which way.
     pub via: Via,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Actor {
+    /// The author of a comment, by their author token.
+    fn author(at: Timestamp) -> Self {
+        Self { account: None, via: Via::Author, at }
+    }
 }
 
 impl Service {
@@ -100,12 +95,12 @@ impl Service {
     }
 
     /// An entry of the event log about a comment.
-    fn event(&self, comment: &Comment, now: Timestamp, actor: Actor, action: Action) -> NewEvent {
+    fn event(&self, comment: &Comment, actor: Actor, action: Action) -> NewEvent {
         NewEvent {
             id: EventId(self.ids.next()),
             site_id: comment.site_id,
             comment_id: comment.id,
-            at: now,
+            at: actor.at,
             account_id: actor.account,
             action,
             from_status: Some(comment.status),

@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::storage::Tx;
 use crate::storage::comments::{self, Comment, StateChange};
+use crate::storage::events::Event;
 
 /// Who moderates, and by which way.
 #[derive(Debug, Clone)]
@@ -24,8 +25,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    fn actor(&self) -> Actor {
-        Actor { account: Some(self.access.account), via: self.via }
+    fn actor(&self, at: Timestamp) -> Actor {
+        Actor { account: Some(self.access.account), via: self.via, at }
     }
 }
 
@@ -47,6 +48,13 @@ pub struct Order {
     pub decision: Decision,
     /// For the event log.
     pub reason: Option<String>,
+}
+
+/// An order, who gave it, and when.
+struct Ruling<'a> {
+    order: &'a Order,
+    authority: &'a Authority,
+    now: Timestamp,
 }
 
 /// Where a comment stood before, who had put it there, and when.
@@ -87,7 +95,7 @@ impl Service {
             .write(move |tx| {
                 let mut results = Vec::with_capacity(orders.len());
                 for order in &orders {
-                    results.push(match service.decide_in(tx, &authority, order, now) {
+                    results.push(match service.decide_in(tx, &Ruling { order, authority: &authority, now }) {
                         // What is wrong with one comment concerns the others not; a failing database concerns them all.
                         Err(error @ (Error::Busy | Error::Internal(_))) => return Err(error),
                         result => result,
@@ -98,13 +106,8 @@ impl Service {
             .await
     }
 
-    fn decide_in(
-        &self,
-        tx: &mut Tx<'_>,
-        authority: &Authority,
-        order: &Order,
-        now: Timestamp,
-    ) -> Result<Decided, Error> {
+    fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
+        let Ruling { order, authority, now } = ruling;
         let comment = visible_to(tx, &authority.access, &order.target)?;
         let previous = previous(tx, &comment)?;
         let edit = comment.waiting_edit();
@@ -120,35 +123,38 @@ impl Service {
             Transition::To(status) => StateChange { to: Some(status), ..StateChange::default() },
         };
         let after = comments::change(tx, &comment, &change)?;
-        let mut event = self.event(&comment, now, authority.actor(), order.decision.action());
+        let mut event = self.event(&comment, authority.actor(*now), order.decision.action());
         event.to_status = Some(after.status);
         event.reason.clone_from(&order.reason);
         tx.log(event);
         Ok(Decided { comment: after, previous })
     }
 
-    /// Takes back the last decision. [`Error::Conflict`] when it was not this account's, or something happened since.
+    /// The comment, if this account may see it.
+    pub async fn comment_for(&self, access: &Access, id: CommentId) -> Result<Comment, Error> {
+        let comment = self.db.read(move |conn| comments::find(conn, id)).await?.ok_or(Error::NotFound)?;
+        access.require(comment.site_id)?;
+        Ok(comment)
+    }
+
+    /// Takes back the last decision. [`Error::Conflict`] when nothing was decided, something happened since, or this
+    /// account had decided and somebody else has decided after it.
     pub async fn undo(self: &Arc<Self>, authority: Authority, target: Target) -> Result<Decided, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 let comment = visible_to(tx, &authority.access, &target)?;
-                let last = tx.log_of(target.id)?.pop().filter(|event| is_decision(event.action));
-                let Some(last) = last.filter(|event| event.account_id == Some(authority.access.account)) else {
-                    return Err(Error::conflict(
-                        "There is no decision of yours to take back: none was made, or something happened since.",
-                    ));
-                };
+                let last = undoable(&tx.log_of(target.id)?, authority.access.account)?;
                 let replaced = comment.replaced_text();
                 let change = StateChange {
-                    to: Some(last.from_status.unwrap_or(Status::Pending)),
+                    to: Some(last),
                     waiting_edit: replaced.is_some().then(|| Some(comment.text())),
                     text: replaced,
                     ..StateChange::default()
                 };
                 let previous = previous(tx, &comment)?;
                 let after = comments::change(tx, &comment, &change)?;
-                let mut event = service.event(&comment, now, authority.actor(), Action::Undone);
+                let mut event = service.event(&comment, authority.actor(now), Action::Undone);
                 event.to_status = Some(after.status);
                 tx.log(event);
                 Ok(Decided { comment: after, previous })
@@ -167,7 +173,7 @@ impl Service {
                 }
                 let change = StateChange { waiting_edit: Some(None), ..StateChange::default() };
                 let after = comments::change(tx, &comment, &change)?;
-                tx.log(service.event(&comment, now, authority.actor(), Action::EditDiscarded));
+                tx.log(service.event(&comment, authority.actor(now), Action::EditDiscarded));
                 Ok(after)
             })
             .await
@@ -187,7 +193,7 @@ impl Service {
                 let text = service.patched(&comment.text(), &patch, now);
                 let after =
                     comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
-                tx.log(service.event(&comment, now, authority.actor(), Action::Corrected));
+                tx.log(service.event(&comment, authority.actor(now), Action::Corrected));
                 Ok(after)
             })
             .await
@@ -199,7 +205,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = visible_to(tx, &authority.access, &target)?;
-                service.remove_in(tx, &comment, authority.actor(), now)
+                service.remove_in(tx, &comment, authority.actor(now))
             })
             .await
     }
@@ -223,6 +229,20 @@ fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comme
     match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
         _ => Ok(comment),
+    }
+}
+
+/// The state before the last decision, if this account may take it back: its own, or that of somebody else when it has
+/// made no decision on the comment itself. Whoever had decided and was overruled must not overrule in turn by the way.
+fn undoable(log: &[Event], account: AccountId) -> Result<Status, Error> {
+    let made_by_them = |event: &Event| is_decision(event.action) && event.account_id == Some(account);
+    match log.last().filter(|event| is_decision(event.action)) {
+        Some(last) if made_by_them(last) || !log.iter().any(made_by_them) => {
+            Ok(last.from_status.unwrap_or(Status::Pending))
+        }
+        _ => Err(Error::conflict(
+            "There is no decision to take back: none was made, something happened since, or somebody decided after you.",
+        )),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Actor, Service};
-use crate::domain::comment::{Action, Status, Via};
+use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::domain::policy::{Facts, judge};
@@ -60,7 +60,7 @@ impl RawPatch {
             patch.body = required(text, "body", rules.body_max, Body::parse).map_err(&mut note).ok();
         }
         patch.website = match self.website {
-            Change::Set(text) if text.trim().is_empty() => Change::Clear,
+            Change::Set(text) if tidy(&text).is_empty() => Change::Clear,
             Change::Set(text) => {
                 let parsed = required(&text, "website", rules.website_max, WebAddress::parse);
                 parsed.map_or_else(
@@ -100,6 +100,12 @@ fn own(tx: &mut Tx<'_>, id: CommentId, author: AuthorId) -> Result<Comment, Erro
     comment.ok_or(Error::NotFound)
 }
 
+/// A patch, and when it came.
+struct Edit<'a> {
+    patch: &'a Patch,
+    now: Timestamp,
+}
+
 /// How a change by the author ended.
 pub enum Edited {
     /// The new text is in place.
@@ -134,25 +140,31 @@ impl Service {
         created_at.plus(self.rules.edit_window)
     }
 
+    /// [`Error::EditWindowClosed`] when that time is over.
+    pub fn check_edit_window(&self, comment: &Comment, now: Timestamp) -> Result<(), Error> {
+        if now < self.editable_until(comment.created_at) { Ok(()) } else { Err(Error::EditWindowClosed) }
+    }
+
     /// Changes the author's own comment, with a new look at the new text.
     pub async fn edit_own(self: &Arc<Self>, id: CommentId, author: AuthorId, patch: Patch) -> Result<Edited, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, author)?;
-                service.edit_own_in(tx, comment, &patch, now)
+                service.edit_own_in(tx, comment, &Edit { patch: &patch, now })
             })
             .await
     }
 
-    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, patch: &Patch, now: Timestamp) -> Result<Edited, Error> {
-        if now >= self.editable_until(comment.created_at) {
-            return Err(Error::EditWindowClosed);
-        }
+    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, edit: &Edit<'_>) -> Result<Edited, Error> {
+        let Edit { patch, now } = *edit;
+        self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
+        let waited = comment.waiting_edit.is_some();
         if text.name == base.name && text.website == base.website && text.body == base.body {
-            return Ok(Edited::Applied(comment));
+            let waits = waited && comment.status == Status::Approved;
+            return Ok(if waits { Edited::Waits(comment) } else { Edited::Applied(comment) });
         }
         let site = self.sites.by_id(comment.site_id)?;
         let trusted =
@@ -169,11 +181,14 @@ impl Service {
             StateChange { text: Some(text), waiting_edit: Some(None), ..StateChange::default() }
         };
         let after = comments::change(tx, &comment, &change)?;
-        tx.log(self.event(&comment, now, Actor { account: None, via: Via::Author }, Action::Edited));
+        tx.log(self.event(&comment, Actor::author(now), Action::Edited));
         if !waits {
             return Ok(Edited::Applied(after));
         }
-        tx.enqueue(self.tell_moderators(&comment, now));
+        // The mail shows the text that waits when it leaves: one for all versions of an edit is enough.
+        if !waited {
+            tx.enqueue(self.tell_moderators(&comment, now));
+        }
         Ok(Edited::Waits(after))
     }
 
@@ -204,21 +219,15 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, author)?;
-                service.remove_in(tx, &comment, Actor { account: None, via: Via::Author }, now)
+                service.remove_in(tx, &comment, Actor::author(now))
             })
             .await
     }
 
     /// Removes a comment and says so in the log: the one way in which comments go.
-    pub(super) fn remove_in(
-        &self,
-        tx: &mut Tx<'_>,
-        comment: &Comment,
-        actor: Actor,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    pub(super) fn remove_in(&self, tx: &mut Tx<'_>, comment: &Comment, actor: Actor) -> Result<(), Error> {
         comments::remove(tx, comment)?;
-        let mut event = self.event(comment, now, actor, Action::Removed);
+        let mut event = self.event(comment, actor, Action::Removed);
         event.to_status = None;
         tx.log(event);
         Ok(())

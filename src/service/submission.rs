@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Actor, Service, outside_status};
-use crate::domain::comment::{Action, Status, Via};
+use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::ReadingPath;
-use crate::domain::policy::{Facts, judge};
+use crate::domain::policy::{Facts, Verdict, judge};
 use crate::domain::render::{RENDERER, render};
 use crate::domain::site::{ArticlePolicy, Site};
 use crate::domain::submission::{RawSubmission, Submission, in_order, unknown_parent};
@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::keys::Place;
+use crate::storage::articles::NewArticle;
 use crate::storage::comments::{self, Comment, Parent, reasons_json};
 use crate::storage::idempotency::{self, Remembered};
 use crate::storage::{Conn, Tx, articles, authors};
@@ -31,12 +32,32 @@ use crate::storage::{Conn, Tx, articles, authors};
 pub struct Envelope {
     /// The author that the request's token names.
     pub author: Option<AuthorId>,
-    /// The request's `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    /// What makes the request repeatable, if it carried an `Idempotency-Key`.
+    pub repeatable: Option<Repeatable>,
     /// What may be kept of the sender's address.
     pub address: Option<String>,
     /// The browser's name.
     pub user_agent: Option<String>,
+}
+
+/// A request that gets the same answer however often it is sent.
+#[derive(Debug, Clone)]
+pub struct Repeatable {
+    /// Its `Idempotency-Key`.
+    pub key: String,
+    /// All that it holds, also what nobody asked for, in one spelling: another request may not use the key.
+    pub request: Vec<u8>,
+}
+
+/// A submission as it came.
+#[derive(Clone, Default)]
+pub struct Sent {
+    /// Its fields.
+    pub raw: RawSubmission,
+    /// What the reader of the request found wrong already.
+    pub faults: Vec<Fault>,
+    /// What came with them.
+    pub envelope: Envelope,
 }
 
 /// What the sender gets back, now and when the request is repeated: what the comment was when it came.
@@ -56,6 +77,23 @@ pub struct Receipt {
     pub status: Status,
 }
 
+impl Receipt {
+    fn of(comment: &Comment) -> Self {
+        Self {
+            id: comment.id,
+            site_id: comment.site_id,
+            author_id: comment.author_id,
+            parent_id: comment.parent_id,
+            depth: comment.depth,
+            name: comment.name.clone(),
+            website: comment.website.clone(),
+            body_html: comment.body_html.clone(),
+            created_at: comment.created_at.0,
+            status: outside_status(comment.status),
+        }
+    }
+}
+
 /// A legal comment that is not stored yet.
 pub struct Draft {
     site: Arc<Site>,
@@ -67,6 +105,14 @@ pub struct Draft {
     /// Keyed hash of the e-mail address, for its ring.
     pub email_hash: Vec<u8>,
     turn: Option<Turn>,
+}
+
+impl Draft {
+    fn verdict(&self, calm: bool) -> Verdict {
+        let trusted = self.author.is_some_and(|author| author.approved > 0);
+        let facts = Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, edit: false };
+        judge(self.site.policy, facts)
+    }
 }
 
 #[derive(Clone)]
@@ -138,15 +184,10 @@ struct Surroundings {
 }
 
 impl Service {
-    /// Reads and checks a submission. `faults` are those that the reader of the request found already.
-    pub async fn prepare(
-        &self,
-        site: Arc<Site>,
-        raw: RawSubmission,
-        faults: Vec<Fault>,
-        envelope: Envelope,
-    ) -> Result<Prepared, Error> {
-        let idempotency = envelope.idempotency_key.as_deref().map(|key| self.idempotency_request(site.id, key, &raw));
+    /// Reads and checks a submission.
+    pub async fn prepare(&self, site: Arc<Site>, sent: Sent) -> Result<Prepared, Error> {
+        let Sent { raw, faults, envelope } = sent;
+        let idempotency = envelope.repeatable.as_ref().map(|repeatable| self.idempotency_request(site.id, repeatable));
         let turn = match &idempotency {
             Some(request) => Some(self.in_flight.turn(&request.key_hash).await),
             None => None,
@@ -189,12 +230,10 @@ impl Service {
         Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, turn })))
     }
 
-    fn idempotency_request(&self, site: SiteId, key: &str, raw: &RawSubmission) -> IdempotencyRequest {
-        // A struct of texts is always writable as JSON.
-        let request = serde_json::to_vec(raw).unwrap_or_default();
+    fn idempotency_request(&self, site: SiteId, repeatable: &Repeatable) -> IdempotencyRequest {
         IdempotencyRequest {
-            key_hash: self.keys.request_hash(&[site.as_bytes(), key.as_bytes()]),
-            request_hash: self.keys.request_hash(&[&request]),
+            key_hash: self.keys.request_hash(&[site.as_bytes(), repeatable.key.as_bytes()]),
+            request_hash: self.keys.request_hash(&[&repeatable.request]),
         }
     }
 
@@ -225,13 +264,7 @@ impl Service {
     /// Everything that does not need the database: rendering, encryption, the verdict.
     fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<NewComment, Error> {
         let submission = &draft.submission;
-        let facts = Facts {
-            trusted: draft.author.is_some_and(|author| author.approved > 0),
-            honeypot: submission.honeypot,
-            flooded: !calm,
-            edit: false,
-        };
-        let verdict = judge(draft.site.policy, facts);
+        let verdict = draft.verdict(calm);
         let id = CommentId(self.ids.next());
         let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
         let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
@@ -278,7 +311,6 @@ impl Service {
             is_new_author: draft.author.is_none(),
             idempotency: draft.idempotency.clone(),
             tells: verdict.status == Status::Pending && calm,
-            max_depth: self.rules.max_depth,
             comment,
         })
     }
@@ -294,18 +326,7 @@ impl Service {
 
     fn store_in(&self, tx: &mut Tx<'_>, new: &mut NewComment, now: Timestamp) -> Result<Receipt, Error> {
         let comment = &mut new.comment;
-        let receipt = Receipt {
-            id: comment.id,
-            site_id: comment.site_id,
-            author_id: comment.author_id,
-            parent_id: comment.parent_id,
-            depth: comment.depth,
-            name: comment.name.clone(),
-            website: comment.website.clone(),
-            body_html: comment.body_html.clone(),
-            created_at: now.0,
-            status: outside_status(comment.status),
-        };
+        let receipt = Receipt::of(comment);
         if let Some(request) = &new.idempotency {
             let answer = Remembered {
                 site_id: comment.site_id,
@@ -322,7 +343,8 @@ impl Service {
                 return replay(&first.ok_or(Error::Busy)?, request);
             }
         }
-        let article = articles::find_or_make(tx, comment.site_id, &new.article_key, comment.article_id, now)?;
+        let (id, site_id) = (comment.article_id, comment.site_id);
+        let article = articles::find_or_make(tx, &NewArticle { id, site_id, key: &new.article_key, created_at: now })?;
         comment.article_id = article.id;
         if article.closed {
             return Err(Error::Closed);
@@ -330,7 +352,7 @@ impl Service {
         if comment.parent_id.is_some() {
             // It was there a moment ago; a moderator may have been quicker.
             let parent = find_parent(tx.conn(), comment.parent_id, Some(article.id))?;
-            if !parent.is_some_and(|p| p.status == Status::Approved && p.depth + 1 < new.max_depth) {
+            if !parent.is_some_and(|parent| self.takes_replies(&parent)) {
                 return Err(Error::Invalid(vec![unknown_parent()]));
             }
         }
@@ -343,7 +365,7 @@ impl Service {
             authors::insert(tx, &authors::Author { id, site_id, approved, rejected, spam, created_at: now })?;
         }
         comments::insert(tx, comment)?;
-        let mut event = self.event(comment, now, Actor { account: None, via: Via::Author }, Action::Submitted);
+        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
         event.from_status = None;
         tx.log(event);
         if new.tells {
@@ -379,7 +401,6 @@ struct NewComment {
     is_new_author: bool,
     idempotency: Option<IdempotencyRequest>,
     tells: bool,
-    max_depth: i16,
 }
 
 /// What is kept of a sender, encrypted.

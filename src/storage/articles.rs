@@ -50,20 +50,28 @@ pub fn find(conn: &mut Conn, site: SiteId, key: &str) -> Result<Option<Article>,
         .optional())?)
 }
 
-/// The article with this key, made with `id` if it is not there.
-pub fn find_or_make(
-    tx: &mut Tx<'_>,
-    site: SiteId,
-    key: &ArticleKey,
-    id: ArticleId,
-    now: Timestamp,
-) -> Result<Article, Error> {
+/// An article as its first comment names it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewArticle<'a> {
+    /// Its id, if it is made.
+    pub id: ArticleId,
+    /// Its site.
+    pub site_id: SiteId,
+    /// Its key.
+    pub key: &'a ArticleKey,
+    /// When the comment came.
+    pub created_at: Timestamp,
+}
+
+/// The article with this key, made if it is not there.
+pub fn find_or_make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
+    let (site, key) = (new.site_id, new.key);
     if let Some(article) = find(tx.conn(), site, key.as_str())? {
         return Ok(article);
     }
     tx.take_turn(Turn::NewArticle(site, key.as_str()))?;
     let article = Article {
-        id,
+        id: new.id,
         site_id: site,
         key: key.as_str().to_owned(),
         title: None,
@@ -71,7 +79,7 @@ pub fn find_or_make(
         closed: false,
         comment_count: 0,
         version: 0,
-        created_at: now,
+        created_at: new.created_at,
     };
     let made =
         on!(tx.conn(), |c| diesel::insert_into(articles::table).values(&article).on_conflict_do_nothing().execute(c))?;

@@ -48,8 +48,20 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
-/// The page of `limit` rows after a place (none: the first page).
-pub fn page(conn: &mut Conn, article: ArticleId, sort: Sort, after: Option<&Place>, limit: i64) -> Result<Page, Error> {
+/// Which list, and how it is cut into pages.
+#[derive(Debug, Clone, Copy)]
+pub struct List {
+    /// Of this article.
+    pub article: ArticleId,
+    /// In this order.
+    pub sort: Sort,
+    /// Rows of a page.
+    pub limit: i64,
+}
+
+/// The page after a place (none: the first page).
+pub fn page(conn: &mut Conn, list: List, after: Option<&Place>) -> Result<Page, Error> {
+    let List { article, sort, limit } = list;
     let mut rows = Rows { conn, article, wanted: limit + 1, found: Vec::new() };
     match sort {
         Sort::Oldest => rows.oldest(after)?,
@@ -197,13 +209,8 @@ impl Rows<'_> {
 }
 
 /// The page that holds a comment, as paging from the start would give it; none when the comment is not in the list.
-pub fn page_around(
-    conn: &mut Conn,
-    article: ArticleId,
-    sort: Sort,
-    around: CommentId,
-    limit: i64,
-) -> Result<Option<Page>, Error> {
+pub fn page_around(conn: &mut Conn, list: List, around: CommentId) -> Result<Option<Page>, Error> {
+    let List { article, sort, limit } = list;
     let target: Option<PublicComment> =
         on!(&mut *conn, |c| listed!(article).filter(comments::id.eq(around)).get_result(c).optional())?;
     let Some(target) = target else { return Ok(None) };

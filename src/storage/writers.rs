@@ -213,7 +213,7 @@ impl Writer<'_> {
     fn transact(&mut self, jobs: &mut [Box<dyn Job>], pass: Pass, contended: &mut [bool]) -> Result<(), Undone> {
         let buffers = &mut self.buffers;
         let conn = self.held.get().map_err(Undone::BeforeCommit)?;
-        let outcome = run_jobs(conn, buffers, jobs, pass, contended).and_then(|()| {
+        let outcome = run_jobs(conn, buffers, Group { jobs, pass, contended }).and_then(|()| {
             let news = buffers.news();
             buffers.flush(conn).map_err(Undone::BeforeCommit)?;
             conn.commit().map_err(|error| Undone::AtCommit(error.into()))?;
@@ -238,14 +238,17 @@ fn same_failure(error: &Error) -> Error {
     }
 }
 
-/// Begins a transaction and runs the jobs in it.
-fn run_jobs(
-    conn: &mut Conn,
-    buffers: &mut Buffers,
-    jobs: &mut [Box<dyn Job>],
+/// Jobs of one transaction.
+struct Group<'a> {
+    jobs: &'a mut [Box<dyn Job>],
     pass: Pass,
-    contended: &mut [bool],
-) -> Result<(), Undone> {
+    /// For each job: whether it met another connection.
+    contended: &'a mut [bool],
+}
+
+/// Begins a transaction and runs the jobs in it.
+fn run_jobs(conn: &mut Conn, buffers: &mut Buffers, group: Group<'_>) -> Result<(), Undone> {
+    let Group { jobs, pass, contended } = group;
     let before_commit = |error: diesel::result::Error| Undone::BeforeCommit(error.into());
     conn.begin().map_err(before_commit)?;
     for (job, contended) in jobs.iter_mut().zip(contended) {

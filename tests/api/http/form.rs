@@ -50,6 +50,9 @@ async fn a_form_leads_back_to_the_page(backend: Backend) {
     let own = format!("{}/demo/", app.url);
     let done = app.send(post(&app, &with(&[("return_to", &own), ("body", "other")]))).await;
     assert_eq!((done.status.as_u16(), done.header("location")), (303, format!("{own}#afterword-approved").as_str()));
+    let beyond_ascii = with(&[("return_to", "https://blog.example/ü?q=ä#ö"), ("body", "in ASCII")]);
+    let location = app.send(post(&app, &beyond_ascii)).await.header("location").to_owned();
+    assert_eq!(location, "https://blog.example/%C3%BC?q=%C3%A4#afterword-approved");
     let thanks = app.send(post(&app, &with(&[("body", "no way back")]))).await;
     assert_eq!((thanks.status.as_u16(), thanks.header("content-type")), (201, "text/html; charset=utf-8"));
     assert_eq!(app.send(post(&app, &FIELDS).header("origin", "https://evil.example")).await.problem(403), "forbidden");
@@ -72,6 +75,8 @@ async fn faults_are_a_page_that_keeps_the_text(backend: Backend) {
     );
     let csp = page.header("content-security-policy");
     assert!(csp.contains("default-src 'none'") && !csp.contains("unsafe"), "{csp}");
+    // The redirect back to the blog is part of what `form-action` governs.
+    assert!(csp.ends_with("form-action 'self' https://blog.example"), "{csp}");
     let html = page.text();
     assert!(
         !html.contains("<script") && !html.contains("<b>") && !html.contains("name=\"email\" value=\"nobody\"><"),
@@ -89,6 +94,7 @@ async fn faults_are_a_page_that_keeps_the_text(backend: Backend) {
     assert!(html.contains("id=\"email-fault\"") && html.contains("aria-describedby=\"email-fault\""));
     let foreign = app.send(post(&app, &with(&[("return_to", "https://evil.example/")]))).await;
     assert_eq!(foreign.status, 422);
+    assert!(foreign.header("content-security-policy").ends_with("form-action 'self'"));
     assert!(foreign.text().contains("return_to: It must be an address on this site."));
     assert_eq!(app.send(post(&app, &FIELDS)).await.status, 202);
     assert_eq!(app.send(post(&app, &FIELDS)).await.status, 409, "a double is a page too");
@@ -106,8 +112,14 @@ async fn a_form_may_carry_its_key(backend: Backend) {
         assert_eq!(app.send(post(&app, &fields)).await.status, 303);
     }
     assert_eq!(app.default_moderator().await.queue("").await.len(), 1);
-    let reused = app.send(post(&app, &with(&[("idempotency_key", "form-1"), ("body", "other")]))).await;
-    assert_eq!(reused.status, 422);
+    for difference in [("body", "other"), ("return_to", "https://blog.example/b"), ("unknown", "x")] {
+        let mut other = fields.clone();
+        other.retain(|(name, _)| *name != difference.0);
+        other.push(difference);
+        let reused = app.send(post(&app, &other)).await;
+        assert_eq!(reused.status, 422, "{difference:?}");
+        assert!(!reused.text().contains("form-1"), "with this key the next try would be refused as well");
+    }
 }
 
 async fn limits_are_a_page_too(backend: Backend) {

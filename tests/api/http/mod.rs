@@ -5,6 +5,7 @@ mod errors;
 mod form;
 mod limits;
 mod moderation;
+mod order;
 mod own;
 mod privacy;
 mod races;

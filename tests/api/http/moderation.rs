@@ -11,7 +11,8 @@ use crate::support::database::{Backend, on_both_databases};
 
 on_both_databases!(
     every_decision_is_an_event_and_the_same_one_again_is_none,
-    undo_takes_back_ones_own_last_decision,
+    undo_takes_back_the_last_decision,
+    what_visitors_say_of_an_article_is_seen_before_approval,
     versions_are_honoured,
     the_fate_of_replies,
     many_decisions_at_once,
@@ -81,7 +82,7 @@ async fn every_decision_is_an_event_and_the_same_one_again_is_none(backend: Back
     assert_eq!(moderator.decide("nonsense", "approve").await.problem(404), "not_found");
 }
 
-async fn undo_takes_back_ones_own_last_decision(backend: Backend) {
+async fn undo_takes_back_the_last_decision(backend: Backend) {
     let app = TestApp::new(backend).await;
     let (ann, bob) = (app.default_moderator().await, app.moderator("bob@example.org", Role::Admin, &[]).await);
     let id = held(&app, "text").await;
@@ -93,7 +94,47 @@ async fn undo_takes_back_ones_own_last_decision(backend: Backend) {
     bob.decide(&id, "spam").await.expect(200);
     assert_eq!(ann.decide(&id, "undo").await.problem(409), "conflict", "superseded");
     assert_eq!(bob.decide(&id, "undo").await.expect(200)["status"], "approved");
-    assert_eq!(app.listed("").await, [id]);
+    assert_eq!(app.listed("").await, std::slice::from_ref(&id));
+    assert_eq!(bob.decide(&id, "undo").await.problem(409), "conflict", "the last event is no decision");
+    // Somebody who has not decided here takes back what another did; whoever was overruled does not.
+    bob.decide(&id, "reject").await.expect(200);
+    assert_eq!(ann.decide(&id, "undo").await.problem(409), "conflict");
+    let eve = app.moderator("eve@example.org", Role::Admin, &[]).await;
+    assert_eq!(eve.decide(&id, "undo").await.expect(200)["status"], "approved");
+    let log = eve.get(&format!("/comments/{id}")).await.expect(200)["events"].as_array().unwrap().clone();
+    assert_eq!(
+        (log.last().unwrap()["actor"].as_str(), log.last().unwrap()["action"].as_str()),
+        (Some("eve"), Some("undone"))
+    );
+    // A correction since is no decision and stands in the way.
+    let other = held(&app, "other").await;
+    bob.decide(&other, "approve").await.expect(200);
+    let patch = ann.request(Method::PATCH, &format!("/comments/{other}")).json(&json!({"body": "corrected"}));
+    app.send(patch).await.expect(200);
+    assert_eq!(bob.decide(&other, "undo").await.problem(409), "conflict");
+}
+
+async fn what_visitors_say_of_an_article_is_seen_before_approval(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let moderator = app.default_moderator().await;
+    let hinted = async |text: &str, title: &str| {
+        let mut body = comment(text);
+        body["article_title"] = json!(title);
+        body["article_url"] = json!(format!("{}/{title}", app.url));
+        app.submit(&body).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (hinted("one", "First").await, hinted("two", "Second").await);
+    let seen = async |id: &str| {
+        let article = moderator.get(&format!("/comments/{id}")).await.expect(200)["article"].clone();
+        (article["title"].as_str().map(str::to_owned), article["url"].as_str().map(str::to_owned))
+    };
+    let named = |title: &str| (Some(title.to_owned()), Some(format!("{}/{title}", app.url)));
+    assert_eq!((seen(&one).await, seen(&two).await), (named("First"), named("Second")), "each as its visitor says");
+    let queue = moderator.get("/comments").await.expect(200);
+    assert_eq!(queue["comments"][0]["article"]["title"], "First");
+    assert_eq!(app.list("").await["article"]["title"], Value::Null, "not in public");
+    moderator.decide(&one, "approve").await.expect(200);
+    assert_eq!(seen(&two).await, named("First"), "what is stored counts");
 }
 
 async fn versions_are_honoured(backend: Backend) {
@@ -160,10 +201,15 @@ async fn many_decisions_at_once(backend: Backend) {
     asked.push("nonsense".into());
     asked.push("0190a000-0000-7000-8000-000000000001".into());
     let body = json!({"decision": "approve", "ids": asked, "versions": {ids[3].clone(): 9, ids[4].clone(): 1}, "reason": "batch"});
-    let answer = moderator.post("/decisions", &body).await.expect(200);
+    let answer = moderator.post("/decisions", &body).await;
+    let named = answer.header("x-request-id").to_owned();
+    let answer = answer.expect(200);
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results.len(), 22);
+    let request_id = results[3]["problem"]["request_id"].as_str().unwrap();
+    assert_eq!((request_id.len(), request_id), (36, named.as_str()), "the one under which the log has it");
     for (n, (result, id)) in results.iter().zip(&asked).enumerate() {
+        assert!(result["problem"].is_null() || result["problem"]["request_id"] == request_id, "{result}");
         assert_eq!(result["id"], json!(id), "in the order of the ids");
         match n {
             3 => assert_eq!(

@@ -105,11 +105,15 @@ async fn an_approved_text_stays_while_the_edit_waits(backend: Backend) {
     let edited = ada.edit(&json!({"body": "BUY https://pills.example"})).await.expect(202);
     assert_eq!((edited["status"].as_str(), edited["body"].as_str()), (Some("approved"), Some("good text")));
     assert_eq!(edited["pending_edit"]["body"], "BUY https://pills.example");
+    let again = ada.edit(&json!({"body": "BUY https://pills.example"})).await.expect(202);
+    assert_eq!(again["pending_edit"], edited["pending_edit"], "nothing new, and it still waits");
     let public = app.list("").await["comments"][0]["body_html"].clone();
     assert_eq!(public, "<p>good text</p>");
     assert_eq!(moderator.queue("").await, std::slice::from_ref(&ada.id), "the edit waits in the queue");
     let mails = app.run_jobs().await;
     assert!(mails[0].contains("was changed by its author") && mails[0].contains("pills.example"), "{mails:?}");
+    ada.edit(&json!({"body": "BUY MORE"})).await.expect(202);
+    assert!(app.run_jobs().await.is_empty(), "an edit waited before: they were told");
     // Dropped: nothing changes. Again, and approved: it is public, and can be taken back.
     let dropped = moderator.post(&format!("/comments/{}/discard-edit", ada.id), &json!({})).await.expect(200);
     assert_eq!((dropped["status"].as_str(), &dropped["pending_edit"]), (Some("approved"), &Value::Null));
@@ -118,6 +122,7 @@ async fn an_approved_text_stays_while_the_edit_waits(backend: Backend) {
         "conflict"
     );
     ada.edit(&json!({"body": "better text"})).await.expect(202);
+    assert_eq!(app.run_jobs().await.len(), 1, "the one before was decided");
     let approved = moderator.decide(&ada.id, "approve").await.expect(200);
     assert_eq!(
         (approved["body"].as_str(), approved["previous"]["status"].as_str()),

@@ -28,7 +28,7 @@ fn songs() -> Vec<Vec<u8>> {
         songs.push(text.replace('@', "%40").replace('+', "%2B").into_bytes());
         let digests = [Sha256::digest(bytes).to_vec(), sha1(bytes), md5(bytes)];
         for raw in digests.iter().map(Vec::as_slice).chain([bytes]) {
-            songs.push(afterword::keys::hex(raw).into_bytes());
+            songs.push(afterword::domain::hex::hex(raw).into_bytes());
             songs.push(base64(raw).trim_end_matches('=').as_bytes().to_vec());
         }
     }

@@ -1,5 +1,6 @@
 //! What readers get: order, pages, counts, caching, other origins.
 
+use afterword::domain::site::Site;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -144,6 +145,11 @@ async fn other_origins_may_read_and_not_write(backend: Backend) {
         let answer = app.send(from(Method::GET, &format!("/api/v1/sites/default/{path}"))).await;
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}: also on errors");
         assert_eq!(answer.header("access-control-allow-credentials"), "");
+        // Without an origin likewise: what a cache keeps is right for everybody.
+        let plain = app.get(&format!("/api/v1/sites/default/{path}")).await;
+        assert_eq!(plain.header("access-control-allow-origin"), "*", "{path}");
+        assert!(plain.header("access-control-expose-headers").contains("ETag"), "{path}");
+        assert!(!plain.header("vary").contains("Origin") && !answer.header("vary").contains("Origin"), "{path}");
     }
     let preflight = |path: &str, origin: &str, method: &str| {
         app.request(Method::OPTIONS, path)
@@ -160,16 +166,28 @@ async fn other_origins_may_read_and_not_write(backend: Backend) {
         allowed.header("access-control-allow-headers"),
         "Content-Type, Authorization, Idempotency-Key, If-Match"
     );
+    let long = format!("{post}?article={}", "x".repeat(9000));
+    assert_eq!(app.send(preflight(&long, &app.url, "POST")).await.problem(414), "uri_too_long");
     let reads = app.send(preflight(post, "https://anybody.example", "GET")).await;
     assert_eq!(reads.header("access-control-allow-origin"), "*");
     let moderates = app.send(preflight("/api/v1/moderation/comments", "https://anybody.example", "GET")).await;
     assert_eq!(moderates.header("access-control-allow-origin"), "");
+    let mut site = Site::clone(&*app.service.sites.by_key("default").unwrap());
+    site.url = Some("https://blog.example".into());
+    app.service.update_site(site).await.unwrap();
     let moderator = app.default_moderator().await;
-    let foreign = moderator
-        .request(Method::POST, "/decisions")
-        .header("origin", "https://anybody.example")
-        .json(&json!({"decision": "hold", "ids": ["x"]}));
-    assert_eq!(app.send(foreign).await.problem(403), "forbidden");
+    let decides = |origin: &str| {
+        let decision = json!({"decision": "hold", "ids": ["x"]});
+        moderator.request(Method::POST, "/decisions").header("origin", origin.to_owned()).json(&decision)
+    };
+    // A blog's pages may send comments and must not decide on them.
+    for foreign in ["https://anybody.example", "https://blog.example", "null"] {
+        let refused = app.send(decides(foreign)).await;
+        assert_eq!(refused.header("access-control-allow-origin"), "", "{foreign}");
+        assert_eq!(refused.problem(403), "forbidden", "{foreign}");
+    }
+    let own = app.send(decides(&app.url)).await;
+    assert_eq!((own.status.as_u16(), own.header("access-control-allow-origin")), (200, app.url.as_str()));
 }
 
 async fn the_form_and_a_preview(backend: Backend) {

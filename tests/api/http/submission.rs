@@ -101,6 +101,11 @@ async fn all_faults_at_once_in_the_contracts_order(backend: Backend) {
     let mut own_page = comment("own page");
     own_page["article_url"] = json!(format!("{}/demo/", app.url));
     app.submit(&own_page).await.expect(202);
+    for hidden in ["Ada\u{FE0F}", "Ada\u{2800}L", "Ada\u{1F3F4}\u{E0067}\u{E0062}"] {
+        let mut hiding = comment("hidden");
+        hiding["name"] = json!(hidden);
+        assert_eq!(app.submit(&hiding).await.faults(), ["name illegal_character"], "{}", hidden.escape_unicode());
+    }
     let mut with_key = app.request(Method::POST, "/api/v1/sites/default/comments").json(&json!({}));
     with_key = with_key.header("idempotency-key", "a b");
     assert!(app.send(with_key).await.faults().contains(&"idempotency_key invalid_key".to_owned()));
@@ -218,6 +223,20 @@ async fn a_key_repeats_the_first_answer(backend: Backend) {
     let again = app.send(keyed(&app, "k1", &comment("once"))).await;
     assert_eq!((first.status, &first.body), (again.status, &again.body), "the first answer, byte for byte");
     assert_eq!(app.send(keyed(&app, "k1", &comment("other"))).await.problem(422), "idempotency_key_reused");
+    // Whatever differs makes another request, also what no comment has.
+    for (name, value) in
+        [("nme", json!("x")), ("website", json!(7)), ("notify", json!("yes")), ("parent_id", json!([1]))]
+    {
+        let mut other = comment("once");
+        other[name] = value;
+        assert_eq!(app.send(keyed(&app, "k1", &other)).await.problem(422), "idempotency_key_reused", "{name}");
+    }
+    let respelled = r#"{ "name": "Ada", "body": "once", "email": "ada\u0040example.org", "article": "/a" }"#;
+    let same = app
+        .request(Method::POST, "/api/v1/sites/default/comments")
+        .header("content-type", "application/json")
+        .header("idempotency-key", "k1");
+    assert_eq!(app.send(same.body(respelled)).await.body, first.body, "the spelling of JSON does not count");
     // A refused request leaves the key free.
     assert_eq!(app.send(keyed(&app, "k2", &json!({}))).await.status, 422);
     app.send(keyed(&app, "k2", &comment("second try"))).await.expect(202);

@@ -7,6 +7,7 @@ use afterword::domain::comment::Status;
 use afterword::domain::ids::CommentId;
 use afterword::domain::listing::{Place, Sort};
 use afterword::storage::comments::{Comment, StateChange};
+use afterword::storage::listing::List;
 use afterword::storage::{Conn, Db, articles, comments, listing};
 use diesel::prelude::*;
 
@@ -134,7 +135,7 @@ async fn pages_and_tombstones_as_the_model_says(backend: Backend) {
                 prune(&mut model, id);
             }
         }
-        compare(&db, site_id, article, &model, round).await;
+        compare(&db, article, &model, round).await;
     }
 }
 
@@ -151,13 +152,7 @@ fn prune(model: &mut Model, id: CommentId) {
     }
 }
 
-async fn compare(
-    db: &Db,
-    site: afterword::domain::ids::SiteId,
-    article: afterword::domain::ids::ArticleId,
-    model: &Model,
-    round: usize,
-) {
+async fn compare(db: &Db, article: afterword::domain::ids::ArticleId, model: &Model, round: usize) {
     for sort in Sort::ALL {
         let expected = model.list(*sort);
         for limit in [1, 7, 200] {
@@ -165,16 +160,20 @@ async fn compare(
             let mut after: Option<Place> = None;
             loop {
                 let place = after.clone();
-                let page =
-                    db.read(move |conn| listing::page(conn, article, *sort, place.as_ref(), limit)).await.unwrap();
+                let page = db
+                    .read(move |conn| listing::page(conn, List { article, sort: *sort, limit }, place.as_ref()))
+                    .await
+                    .unwrap();
                 assert!(i64::try_from(page.comments.len()).unwrap() <= limit);
                 for row in &page.comments {
                     listed.push((row.id, row.status == Status::Approved, row.reply_count));
                 }
                 let held = page.comments.first().map(|row| row.id);
                 if let Some(id) = held {
-                    let around =
-                        db.read(move |conn| listing::page_around(conn, article, *sort, id, limit)).await.unwrap();
+                    let around = db
+                        .read(move |conn| listing::page_around(conn, List { article, sort: *sort, limit }, id))
+                        .await
+                        .unwrap();
                     let around: Vec<_> = around.unwrap().comments.iter().map(|row| row.id).collect();
                     let ids: Vec<_> = page.comments.iter().map(|row| row.id).collect();
                     assert_eq!(around, ids, "around, {sort:?}, limit {limit}, round {round}");
@@ -188,7 +187,7 @@ async fn compare(
         }
     }
     let approved = model.rows.values().filter(|row| row.status == Status::Approved).count();
-    let count = db.read(move |conn| Ok(articles::find(conn, site, "a")?.unwrap().comment_count)).await.unwrap();
+    let count = db.read(move |conn| Ok(articles::by_ids(conn, &[article])?[&article].comment_count)).await.unwrap();
     assert_eq!(count, i64::try_from(approved).unwrap());
 }
 
@@ -203,7 +202,7 @@ async fn a_place_stays_right_while_rows_come_and_go(backend: Backend) {
         db.write(move |tx| comments::insert(tx, &row)).await.unwrap();
     }
     for sort in [Sort::Oldest, Sort::Newest] {
-        let first = db.read(move |conn| listing::page(conn, article, sort, None, 10)).await.unwrap();
+        let first = db.read(move |conn| listing::page(conn, List { article, sort, limit: 10 }, None)).await.unwrap();
         let last = first.comments.last().unwrap().id;
         // The very row that the place names goes away, and new ones come at both ends.
         db.write(move |tx| {
@@ -213,7 +212,8 @@ async fn a_place_stays_right_while_rows_come_and_go(backend: Backend) {
         .await
         .unwrap();
         let place = first.next.clone();
-        let second = db.read(move |conn| listing::page(conn, article, sort, place.as_ref(), 200)).await.unwrap();
+        let second =
+            db.read(move |conn| listing::page(conn, List { article, sort, limit: 200 }, place.as_ref())).await.unwrap();
         let seen: Vec<_> = first.comments.iter().chain(&second.comments).map(|row| row.id).collect();
         let mut distinct = seen.clone();
         distinct.sort_unstable();
@@ -245,12 +245,14 @@ async fn removing_from_below_cleans_up(backend: Backend) {
         })
     };
     remove(root_id).await.unwrap();
-    let page = db.read(move |conn| listing::page(conn, article, Sort::Oldest, None, 9)).await.unwrap();
+    let page =
+        db.read(move |conn| listing::page(conn, List { article, sort: Sort::Oldest, limit: 9 }, None)).await.unwrap();
     assert_eq!(page.comments.len(), 2);
     assert_eq!((page.comments[0].status, page.comments[0].name.as_str()), (Status::Removed, ""));
     assert!(db.read(move |conn| comments::find(conn, root_id)).await.unwrap().is_none(), "nobody sees a removed one");
     remove(reply_id).await.unwrap();
-    let page = db.read(move |conn| listing::page(conn, article, Sort::Oldest, None, 9)).await.unwrap();
+    let page =
+        db.read(move |conn| listing::page(conn, List { article, sort: Sort::Oldest, limit: 9 }, None)).await.unwrap();
     assert!(page.comments.is_empty());
     let left = db.read(move |conn| comments::find_parent(conn, root_id)).await.unwrap();
     assert!(left.is_none(), "the wiped row goes with its last reply");

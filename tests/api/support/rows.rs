@@ -7,6 +7,7 @@ use afterword::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use afterword::domain::submission::ArticleKey;
 use afterword::domain::time::Timestamp;
 use afterword::error::Error;
+use afterword::storage::articles::NewArticle;
 use afterword::storage::comments::Comment;
 use afterword::storage::outbox::{Kind, OutboxRow};
 use afterword::storage::{Tx, articles, comments, events, sites};
@@ -42,9 +43,14 @@ pub fn site_and_article(tx: &mut Tx<'_>, site: &Site, article: u64, key: &str) -
         sites::insert(tx, site, NOW)?;
     }
     let key = ArticleKey::parse(key, "article").unwrap();
-    Ok(articles::find_or_make(tx, site.id, &key, ArticleId(uuid(article)), NOW)?.id)
+    Ok(articles::find_or_make(
+        tx,
+        &NewArticle { id: ArticleId(uuid(article)), site_id: site.id, key: &key, created_at: NOW },
+    )?
+    .id)
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a test says of a row, in the order in which one says it")]
 pub fn comment(n: u64, site: SiteId, article: ArticleId, parent: Option<&Comment>, status: Status) -> Comment {
     let id = comment_id(n);
     let path = ReadingPath::below(parent.map(|parent| parent.path.as_slice()), id);
