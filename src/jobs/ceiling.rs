@@ -79,7 +79,7 @@ impl<'a> Ceiling<'a> {
         // A moment that is still to come belongs to a summary on its way, or to a clock that was ahead.
         let due = last.map_or(self.now, |last| last.min(self.now).plus(HOUR).max(self.now));
         let id = OutboxId(self.service.ids.next());
-        tx.enqueue(OutboxRow::digest(id, site, account, self.now, due));
+        tx.enqueue(OutboxRow::digest(id, site, account, self.now).due(due));
         Ok(())
     }
 

@@ -88,12 +88,18 @@ impl OutboxRow {
         }
     }
 
-    /// A summary for an account, due at `due_at`. At most one waits per account.
-    pub fn digest(id: OutboxId, site_id: SiteId, account: AccountId, now: Timestamp, due_at: Timestamp) -> Self {
+    /// A summary for an account. At most one waits per account.
+    pub fn digest(id: OutboxId, site_id: SiteId, account: AccountId, now: Timestamp) -> Self {
         let mut row = Self::new(id, Kind::MailDigest, site_id, now);
-        (row.account_id, row.due_at) = (Some(account), Some(due_at));
+        row.account_id = Some(account);
         row.dedupe_key = row.key();
         row
+    }
+
+    /// The same work, not due before `at`.
+    #[must_use]
+    pub fn due(self, at: Timestamp) -> Self {
+        Self { due_at: Some(at), ..self }
     }
 
     /// The key under which it waits.

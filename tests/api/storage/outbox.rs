@@ -85,7 +85,7 @@ async fn digest(db: &Db, n: u64) {
     let (site, account) = (rows::site(1, "blog").id, AccountId(uuid(9)));
     db.write(move |tx| {
         for twin in 0..20 {
-            tx.enqueue(OutboxRow::digest(OutboxId(uuid(100 * n + twin)), site, account, NOW, NOW));
+            tx.enqueue(OutboxRow::digest(OutboxId(uuid(100 * n + twin)), site, account, NOW));
         }
         Ok(())
     })
