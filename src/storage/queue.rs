@@ -41,8 +41,10 @@ enum Strand {
     Article(ArticleId, Status),
     Site(SiteId, Status),
     Everywhere(Status),
-    /// Public comments whose new text waits.
-    WaitingEdits(Option<SiteId>),
+    /// Public comments whose new text waits, in each of the three ways.
+    ArticleEdits(ArticleId),
+    SiteEdits(SiteId),
+    AllEdits,
 }
 
 /// A page of the queue. The filter asks for one row more than is shown, to tell whether there are more.
@@ -84,9 +86,10 @@ fn strands(filter: &QueueFilter) -> Vec<Strand> {
     }
     // A public comment whose new text waits needs a decision as well. With all states asked for it is there already.
     if filter.status == Some(Status::Pending) {
-        match &filter.sites {
-            Some(sites) => strands.extend(sites.iter().map(|site| Strand::WaitingEdits(Some(*site)))),
-            None => strands.push(Strand::WaitingEdits(None)),
+        match (&filter.articles, &filter.sites) {
+            (Some(articles), _) => strands.extend(articles.iter().copied().map(Strand::ArticleEdits)),
+            (None, Some(sites)) => strands.extend(sites.iter().copied().map(Strand::SiteEdits)),
+            (None, None) => strands.push(Strand::AllEdits),
         }
     }
     strands
@@ -109,16 +112,13 @@ fn read(
                     query.filter(comments::site_id.eq(site)).filter(comments::status.eq(status))
                 }
                 Strand::Everywhere(status) => query.filter(comments::status.eq(status)),
-                Strand::WaitingEdits(site) => {
-                    let mut query = query.filter(comments::waiting_edit.is_not_null());
-                    if let Some(site) = site {
-                        query = query.filter(comments::site_id.eq(site));
-                    }
-                    if let Some(articles) = &filter.articles {
-                        query = query.filter(comments::article_id.eq_any(articles));
-                    }
-                    query
+                Strand::ArticleEdits(article) => {
+                    query.filter(comments::article_id.eq(article)).filter(comments::waiting_edit.is_not_null())
                 }
+                Strand::SiteEdits(site) => {
+                    query.filter(comments::site_id.eq(site)).filter(comments::waiting_edit.is_not_null())
+                }
+                Strand::AllEdits => query.filter(comments::waiting_edit.is_not_null()),
             };
             if let Some(question) = question {
                 query = query.filter($matches(&question.words).or(comments::id.eq_any(&question.tail)));

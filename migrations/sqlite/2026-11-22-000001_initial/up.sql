@@ -100,6 +100,8 @@ CREATE INDEX comments_queue ON comments (status, id);
 CREATE INDEX comments_site_queue ON comments (site_id, status, id);
 CREATE INDEX comments_article_queue ON comments (article_id, status, id);
 CREATE INDEX comments_waiting_edits ON comments (site_id, id) WHERE waiting_edit IS NOT NULL;
+CREATE INDEX comments_all_waiting_edits ON comments (id) WHERE waiting_edit IS NOT NULL;
+CREATE INDEX comments_article_waiting_edits ON comments (article_id, id) WHERE waiting_edit IS NOT NULL;
 -- Finding one.
 CREATE INDEX comments_children ON comments (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX comments_text ON comments (article_id, text_hash);

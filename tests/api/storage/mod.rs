@@ -2,6 +2,7 @@
 
 mod group_commit;
 mod outbox;
+mod plans;
 mod queue;
 mod reading;
 mod schema;
