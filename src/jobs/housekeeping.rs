@@ -18,13 +18,13 @@ const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// It follows while no more than this many writes come in that time, in pieces of this many comments.
 const QUIET: u64 = 10;
-const CATCH_UP_PIECE: i64 = 256;
+const CATCH_UP_PIECE: i64 = 64;
 
 /// After this long the index follows whether the writer is busy or not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many pieces at most at a time, so that a busy writer is not kept from the rest for more than a second or two.
-const PIECES: usize = 200;
+const PIECES: usize = 400;
 
 /// Old rows are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);

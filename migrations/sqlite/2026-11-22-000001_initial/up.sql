@@ -105,7 +105,6 @@ CREATE INDEX comments_article_waiting_edits ON comments (article_id, id) WHERE w
 -- Finding one.
 CREATE INDEX comments_children ON comments (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX comments_text ON comments (article_id, text_hash);
-CREATE INDEX comments_email ON comments (email_hash) WHERE email_hash IS NOT NULL;
 CREATE INDEX comments_author ON comments (author_id, id);
 
 -- Words and pairs of ideographs, cut by src/domain/search.rs; `rowid` is `comments.seq`. It follows the comments:
