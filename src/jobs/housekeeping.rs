@@ -73,7 +73,8 @@ async fn look_for_foreign_writes(service: &Service, stop: &CancellationToken) {
     let known = AtomicI64::new(0);
     every(LOOK_FOR_CHANGES, stop, || async {
         let version = service.db.write(neighbours::foreign_writes).await?;
-        if version.is_none_or(|version| known.swap(version, Ordering::Relaxed) != version) {
+        let unheard = || !service.db.hears_others();
+        if version.map_or_else(unheard, |version| known.swap(version, Ordering::Relaxed) != version) {
             service.db.everything_changed();
         }
         Ok(())

@@ -10,6 +10,8 @@ pub mod conn;
 pub mod events;
 mod fragments;
 pub mod idempotency;
+#[cfg(feature = "postgres")]
+mod listener;
 pub mod listing;
 pub mod meta;
 pub mod migrations;
@@ -29,6 +31,8 @@ pub mod words;
 mod writers;
 
 use std::path::PathBuf;
+#[cfg(feature = "postgres")]
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -64,6 +68,8 @@ pub struct Db {
 struct Inner {
     readers: Option<Readers>,
     writers: Option<Writers>,
+    #[cfg(feature = "postgres")]
+    listening: Option<listener::Listening>,
     threads: Vec<JoinHandle<()>>,
     outbox_has_work: Arc<Notify>,
     listener: Arc<OnceLock<Listener>>,
@@ -179,20 +185,43 @@ impl Db {
         };
         let (outbox_has_work, listener) = (Arc::new(Notify::new()), Arc::new(OnceLock::<Listener>::new()));
         let (work, lists) = (outbox_has_work.clone(), listener.clone());
+        let told = move |changed: &[Source]| {
+            if let (Some(listener), false) = (lists.get(), changed.is_empty()) {
+                listener(changed);
+            }
+        };
+        let told_too = told.clone();
         let after_commit = Arc::new(move |news: &News| {
             if news.has_work {
                 work.notify_one();
             }
-            if let (Some(listener), false) = (lists.get(), news.changed.is_empty()) {
-                listener(&news.changed);
-            }
+            told(&news.changed);
         });
         let writer_settings = WriterSettings { threads: writers, group, after_commit };
         let (writers, mut threads) = Writers::start(&writer_settings, &backend.connect_writer())?;
         let (readers, more) = Readers::start(readers, &backend.connect_reader())?;
         threads.extend(more);
-        let inner =
-            Inner { readers: Some(readers), writers: Some(writers), threads, outbox_has_work, listener, migrated };
+        #[cfg(feature = "postgres")]
+        let listening = match backend {
+            Backend::Sqlite(_) => None,
+            Backend::Postgres(url) => {
+                let (listening, thread) = listener::Listening::start(url, Arc::new(told_too))?;
+                threads.push(thread);
+                Some(listening)
+            }
+        };
+        #[cfg(not(feature = "postgres"))]
+        drop(told_too);
+        let inner = Inner {
+            readers: Some(readers),
+            writers: Some(writers),
+            #[cfg(feature = "postgres")]
+            listening,
+            threads,
+            outbox_has_work,
+            listener,
+            migrated,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -205,6 +234,14 @@ impl Db {
     /// one stays.
     pub fn on_change(&self, listener: impl Fn(&[Source]) + Send + Sync + 'static) {
         let _ = self.inner.listener.set(Box::new(listener));
+    }
+
+    /// Whether other instances say what they change, and are heard; if not, anything may have changed at any time.
+    pub fn hears_others(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        return self.inner.listening.as_ref().is_some_and(|listening| listening.hears.load(Ordering::Relaxed));
+        #[cfg(not(feature = "postgres"))]
+        false
     }
 
     /// Tells everybody that anything may have changed: another process wrote.
@@ -255,6 +292,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.readers = None;
         self.writers = None;
+        #[cfg(feature = "postgres")]
+        if let Some(listening) = &self.listening {
+            listening.stop.cancel();
+        }
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so.
             let _ = thread.join();

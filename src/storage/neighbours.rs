@@ -4,7 +4,7 @@
 use diesel::prelude::*;
 
 use super::conn::Conn;
-use super::tx::Tx;
+use super::tx::{News, Tx};
 use crate::domain::ids::{ArticleId, SiteId};
 use crate::error::Error;
 
@@ -65,6 +65,16 @@ pub(super) fn take_turn(conn: &mut Conn, turn: Turn<'_>, alone: bool) -> Result<
             if locked { Ok(()) } else { Err(Error::Busy) }
         }
     }
+}
+
+/// Tells other instances what this transaction changes for readers. SQLite has none; who shares its file all the same finds
+/// out by [`foreign_writes`].
+pub(super) fn tell(conn: &mut Conn, news: &News) -> Result<(), Error> {
+    #[cfg(feature = "postgres")]
+    super::listener::tell(conn, &news.changed)?;
+    #[cfg(not(feature = "postgres"))]
+    let _ = (conn, news);
+    Ok(())
 }
 
 #[derive(QueryableByName)]

@@ -16,6 +16,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::Conn;
@@ -64,7 +66,7 @@ pub(super) fn has_ended() -> bool {
 }
 
 #[expect(clippy::expect_used, reason = "a process that cannot make a timer and a socket cannot serve at all")]
-fn with_runtime<T>(run: impl FnOnce(&tokio::runtime::Runtime) -> T) -> T {
+pub(super) fn with_runtime<T>(run: impl FnOnce(&tokio::runtime::Runtime) -> T) -> T {
     RUNTIME.with(|cell| {
         run(cell.get_or_init(|| {
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the system gives a runtime")
@@ -73,7 +75,7 @@ fn with_runtime<T>(run: impl FnOnce(&tokio::runtime::Runtime) -> T) -> T {
 }
 
 /// How long opening a connection may take in all: a server that accepts and stays mute is given up too.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an answer may take: above `statement_timeout`, so that a server that lives is the first to give up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
@@ -85,10 +87,9 @@ const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '10s
 /// Opens this thread's connection; blocks for at most five seconds. An error tells the operator what the server, or the
 /// way to it, said.
 pub(super) fn open(url: &str) -> Result<Conn, Error> {
-    let (config, verified) = parse(url)?;
-    let opened = with_runtime(|runtime| {
-        runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(&config, verified)).await })
-    });
+    parse(url)?;
+    let opened =
+        with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(url)).await }));
     let away = |cause: &str| Error::internal(format!("database.url: cannot reach PostgreSQL: {cause}"));
     let mut conn: PgConn = opened
         .map_err(|_| away("no answer within five seconds"))?
@@ -109,12 +110,17 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn connect(
-    config: &tokio_postgres::Config,
-    verified: bool,
-) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
+type Dialled = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
+
+/// A connection as the driver knows it, without a task that drives it.
+pub(super) async fn dial(url: &str) -> Result<Dialled, Box<dyn std::error::Error + Send + Sync>> {
+    let (config, verified) = parse(url)?;
     let tls = MakeRustlsConnect::new(if verified { verifying_tls()? } else { trusting_tls() });
-    let (client, connection) = config.connect(tls).await?;
+    Ok(config.connect(tls).await?)
+}
+
+async fn connect(url: &str) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
+    let (client, connection) = dial(url).await?;
     let driver = tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "a connection to PostgreSQL ended");

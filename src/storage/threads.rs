@@ -145,7 +145,7 @@ impl<'a> Held<'a> {
 }
 
 /// A pause between one and two times as long, so that instances that lost the same server do not come back together.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let mut byte = [0_u8];
     // Without randomness the pause is the shortest, which is fine too.
     let _ = getrandom::fill(&mut byte);

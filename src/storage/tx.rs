@@ -121,7 +121,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Says what readers will see otherwise once this is committed.
-    pub(super) fn changed(&mut self, source: Source) {
+    pub fn changed(&mut self, source: Source) {
         self.buffers.changed.push(source);
     }
 
@@ -175,14 +175,15 @@ impl Buffers {
 
     /// Writes everything and empties the buffers. Counters come last and sorted by id, so that two groups on two
     /// PostgreSQL connections take the rows' locks in one order and hold them only over the commit.
-    pub(super) fn flush(&mut self, conn: &mut Conn) -> Result<(), Error> {
+    pub(super) fn flush(&mut self, conn: &mut Conn, news: &News) -> Result<(), Error> {
         events::insert_all(conn, &self.events)?;
         outbox::insert_all(conn, &self.outbox)?;
         words::add_new(conn, &self.words)?;
         self.events.clear();
         self.outbox.clear();
         self.words.clear();
-        self.write_counters(conn)
+        self.write_counters(conn)?;
+        neighbours::tell(conn, news)
     }
 
     fn write_counters(&mut self, conn: &mut Conn) -> Result<(), Error> {

@@ -215,7 +215,7 @@ impl Writer<'_> {
         let conn = self.held.get().map_err(Undone::BeforeCommit)?;
         let outcome = run_jobs(conn, buffers, Group { jobs, pass, contended }).and_then(|()| {
             let news = buffers.news();
-            buffers.flush(conn).map_err(Undone::BeforeCommit)?;
+            buffers.flush(conn, &news).map_err(Undone::BeforeCommit)?;
             conn.commit().map_err(|error| Undone::AtCommit(error.into()))?;
             Ok(news)
         });

@@ -1,6 +1,7 @@
 //! The storage layer on both databases: one body, two tests.
 
 mod group_commit;
+mod listener;
 mod outbox;
 mod plans;
 mod queue;
