@@ -136,14 +136,16 @@ fn database_settings(config: &Config) -> DatabaseSettings {
     }
 }
 
-fn missing_key(path: &Path) -> Error {
+/// What to say when there is no key for a database.
+pub(crate) fn missing_key(path: &Path) -> Error {
     Error::internal(format!(
         "secrets.key_file {} is missing, and this database was made with a key: put the file back from your backup",
         path.display()
     ))
 }
 
-fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Error> {
+/// Refuses a key that is not the database's own.
+pub(crate) fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Error> {
     if keys.knows(stored) {
         return Ok(());
     }

@@ -4,7 +4,9 @@
 mod account;
 mod config;
 mod doctor;
+mod export;
 mod health;
+mod keep;
 mod mail;
 mod serve;
 mod site;
@@ -79,6 +81,31 @@ enum Command {
     /// Mail
     #[command(subcommand, after_help = "Example:\n  afterword mail test you@example.org")]
     Mail(mail::Command),
+    /// Write everything to take along as JSON lines: sites, accounts, articles, authors, comments, the event log
+    #[command(after_help = "Example, on either database, while the service runs or not:\n  \
+        afterword export comments.jsonl\n\nPublished texts alone, with jq:\n  \
+        afterword export - | jq -r 'select(.kind == \"comment\" and .status == \"approved\") | .text.body'\n\n\
+        E-mail addresses are readable in it. Passwords, tokens and keys are not in it.")]
+    Export {
+        /// Where to; `-` is standard output. A file that is there is replaced when the new one is whole
+        file: PathBuf,
+    },
+    /// Copy an SQLite database into one file while the service runs, and check the copy
+    #[command(
+        after_help = "Example:\n  afterword backup /backups/afterword-$(date +%F).db\n\nA file that is there is \
+        never written over. The key file is not in it: keep it in another place."
+    )]
+    Backup {
+        /// Where to
+        file: PathBuf,
+    },
+    /// Put a backup where no database is, after checking it and the key file
+    #[command(after_help = "Example, with the service stopped and the key file in its place:\n  \
+        afterword restore /backups/afterword-2026-11-22.db")]
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
     /// Look for what is wrong with this installation, and say what to do
     #[command(
         after_help = "Example:\n  afterword doctor\n\nEach line begins with `ok` or `look`; with any `look` the \
@@ -155,6 +182,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Account(command) => account::run_account(&config, command).await,
             Command::Token(command) => account::run_token(&config, command).await,
             Command::Mail(command) => mail::run(&config, command).await,
+            Command::Export { file } => export::run(&config, &file).await,
+            Command::Backup { file } => keep::backup(&config, &file),
+            Command::Restore { file } => keep::restore(&config, &file),
             Command::Doctor => doctor::run(&config).await,
             Command::Config(command) => config::run(&config, &command),
         }

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod export;
 pub mod moderation;
 pub mod own;
 pub mod sites;

@@ -5,9 +5,11 @@
 pub mod accounts;
 pub mod articles;
 pub mod authors;
+pub mod backup;
 pub mod comments;
 pub mod conn;
 pub mod events;
+pub mod export;
 mod fragments;
 pub mod idempotency;
 #[cfg(feature = "postgres")]
@@ -147,6 +149,15 @@ pub fn check_url(url: &str) -> Result<(), Error> {
         Backend::Sqlite(_) => Ok(()),
         #[cfg(feature = "postgres")]
         Backend::Postgres(url) => postgres::parse(&url).map(|_| ()),
+    }
+}
+
+/// The file in which the database of a URL lies; none for one on a server.
+pub fn file_of(url: &str) -> Result<Option<PathBuf>, Error> {
+    match Backend::of(url)? {
+        Backend::Sqlite(path) => Ok(Some(path)),
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(_) => Ok(None),
     }
 }
 

@@ -46,6 +46,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Conn, Error> {
     Ok(Conn::Sqlite(conn))
 }
 
+/// Opens a file as it is, for a copy of it or a look at one: its journal stays what it was, nothing is made.
+pub(super) fn open_as_it_is(path: &Path) -> Result<Conn, Error> {
+    let mut conn = connect(path)?;
+    set_up(&mut conn, "PRAGMA query_only = OFF")?;
+    refuse_unsafe_version(&mut conn)?;
+    Ok(Conn::Sqlite(conn))
+}
+
 /// Runs the pragmas and one more. While another process switches a new file to WAL, SQLite answers `SQLITE_BUSY` at once,
 /// whatever the time-out: a few milliseconds, after which the same pragmas work.
 fn set_up(conn: &mut SqliteConnection, last: &str) -> Result<(), Error> {

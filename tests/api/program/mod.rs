@@ -4,6 +4,7 @@ mod command_line;
 mod conversation;
 mod crash;
 mod hints;
+mod keep;
 mod logs;
 mod raw_http;
 mod settings;
