@@ -110,7 +110,8 @@ fn explain(tx: &mut Tx<'_>, sql: &str) -> String {
                          SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
             c.batch_execute(large).unwrap();
             c.batch_execute(&format!("PREPARE explained AS {sql}")).unwrap();
-            let rows: Vec<PlanLine> = diesel::sql_query(format!("EXPLAIN EXECUTE explained{arguments}")).load(c).unwrap();
+            let rows: Vec<PlanLine> =
+                diesel::sql_query(format!("EXPLAIN EXECUTE explained{arguments}")).load(c).unwrap();
             c.batch_execute("DEALLOCATE explained").unwrap();
             rows.into_iter().map(|row| row.line).collect::<Vec<_>>().join("\n")
         }
