@@ -5,6 +5,7 @@ mod conversation;
 mod crash;
 mod hints;
 mod logs;
+mod metrics;
 mod raw_http;
 mod settings;
 mod smtp;
