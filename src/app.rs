@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
 use secrecy::ExposeSecret;
@@ -21,6 +22,7 @@ use crate::keys::Keys;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::Rings;
 use crate::mail::Mailer;
+use crate::metrics::Metrics;
 use crate::service::{Rules, Service};
 use crate::storage::{DatabaseSettings, Db, meta, migrations};
 
@@ -45,6 +47,14 @@ pub struct App {
     /// The outbox worker.
     pub worker: Arc<Worker>,
     workers: usize,
+}
+
+/// Where the program answers.
+pub struct Sockets {
+    /// Requests.
+    pub requests: TcpListener,
+    /// Prometheus, if it has a socket of its own.
+    pub metrics: Option<TcpListener>,
 }
 
 /// What tests replace.
@@ -155,6 +165,10 @@ pub(crate) fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Er
     )))
 }
 
+fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).map_err(|cause| Error::internal(format!("{setting} {address}: {cause}")))
+}
+
 impl App {
     /// Builds everything; nothing listens yet.
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, Error> {
@@ -164,12 +178,15 @@ impl App {
             Some(mailer) => mailer,
             None => Mailer::new(&config.mail)?,
         };
-        let worker = Arc::new(Worker::new(service.clone(), mailer, config)?);
+        let metrics = Arc::new(Metrics::new()?);
+        let worker = Arc::new(Worker::new(service.clone(), mailer, metrics.clone(), config)?);
         let rings = Rings::new(&config.limits, parts.clock);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
         let cache = Cache::new(u64::from(config.cache.megabytes) << 20);
         let public_url = config.server.public_url.clone();
-        let state = State::new(StateParts { service: service.clone(), rings, cache, proxies, public_url })?;
+        let metrics_apart = config.metrics.address().map_err(Error::internal)?.is_some();
+        let parts = StateParts { service: service.clone(), rings, cache, proxies, public_url, metrics, metrics_apart };
+        let state = State::new(parts)?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             workers => workers,
@@ -179,21 +196,49 @@ impl App {
 
     /// Takes the address. An error names it, because that is what is wrong then.
     pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-        TcpListener::bind(address).map_err(|cause| Error::internal(format!("server.listen {address}: {cause}")))
+        bind("server.listen", address)
+    }
+
+    /// Takes the address of the metrics, if they have one of their own.
+    pub fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, Error> {
+        let address = config.metrics.address().map_err(Error::internal)?;
+        address.map(|address| bind("metrics.listen", address)).transpose()
     }
 
     /// Serves until `stop` is cancelled, then finishes the requests and mails that have begun.
-    pub async fn run(self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn run(self, sockets: Sockets, stop: CancellationToken) -> Result<(), Error> {
         let quiet = CancellationToken::new();
+        let metrics = sockets.metrics.map(|listener| self.serve_metrics(listener)).transpose()?;
+        let figures = tokio::spawn(self.state.metrics.clone().keep_small(quiet.clone()));
         let jobs = tokio::spawn(self.worker.clone().run(quiet.clone()));
         let house = tokio::spawn(housekeeping::run(self.service.clone(), quiet.clone()));
-        let served = self.serve(listener, stop).await;
+        let served = self.serve(sockets.requests, stop).await;
         quiet.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house) }).await;
+        // Last, so that the figures can be read until the requests that have begun are finished.
+        if let Some(metrics) = metrics {
+            metrics.stop(false).await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house, figures) }).await;
         if ended.is_err() {
             tracing::info!("a mail was still on its way; it stays in the outbox");
         }
         served
+    }
+
+    /// Tells the figures to whoever reaches this socket, until it is stopped.
+    fn serve_metrics(&self, listener: TcpListener) -> Result<ServerHandle, Error> {
+        let state = self.state.clone();
+        let server = HttpServer::new(move || HttpApp::new().app_data(state.clone()).configure(http::metrics_routes))
+            .workers(1)
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_LIMIT)
+            .disable_signals()
+            .listen(listener)
+            .map_err(Error::internal)?
+            .run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(handle)
     }
 
     /// Answers requests, and does nothing else, until `stop` is cancelled.

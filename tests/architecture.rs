@@ -43,6 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
+    ("metrics", &["error"]),
     ("disk", &[]),
     ("keys", &["domain", "error", "disk"]),
     ("cache", &["domain"]),
@@ -50,8 +51,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("mail", &["domain", "error", "config", "disk"]),
     ("limits", &["domain", "config", "clock"]),
     ("service", &["domain", "storage", "keys", "clock", "error"]),
-    ("jobs", &["domain", "storage", "service", "mail", "config", "error"]),
-    ("http", &["domain", "service", "storage", "limits", "cache", "error"]),
+    ("jobs", &["domain", "storage", "service", "mail", "config", "error", "metrics"]),
+    ("http", &["domain", "service", "storage", "limits", "cache", "error", "metrics"]),
 ];
 
 const EVERYWHERE: &[&str] = &["app", "cli", "main", "lib"];
@@ -65,6 +66,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("limits", &["actix_web::", "diesel::"]),
     ("keys", &["actix_web::", "diesel::", "tokio::"]),
     ("cache", &["actix_web::", "diesel::"]),
+    ("metrics", &["actix_web::", "diesel::"]),
     ("service", &["actix_web::", "diesel::", "lettre::"]),
     ("jobs", &["actix_web::", "diesel::"]),
     // What http writes goes through a use case.

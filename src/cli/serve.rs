@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, remark, say};
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, Sockets};
 use crate::config::Config;
 use crate::service::Service;
 use crate::storage::accounts;
@@ -16,8 +16,8 @@ pub async fn run(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     telemetry::start(&config.log);
     // A start that fails for a setting leaves nothing behind.
     super::config::read_all(config)?;
-    // The address first: a second process must not touch the database of the one that runs.
-    let listener = App::listen(config.server.listen)?;
+    // The addresses first: a second process must not touch the database of the one that runs.
+    let sockets = Sockets { requests: App::listen(config.server.listen)?, metrics: App::listen_for_metrics(config)? };
     let app = App::build(config, Parts::default()).await?;
     for name in app.service.db.migrated() {
         tracing::info!(migration = name, "the database was brought up to date");
@@ -28,7 +28,7 @@ pub async fn run(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     tracing::info!(listen = %config.server.listen, url = config.server.public_url, "afterword is ready");
-    app.run(listener, stop).await?;
+    app.run(sockets, stop).await?;
     tracing::info!("afterword has stopped");
     Ok(())
 }

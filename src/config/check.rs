@@ -31,6 +31,9 @@ impl Config {
         }
         within("database.pool_size", self.database.pool_size, 1..=1000)?;
         within("database.write_connections", self.database.write_connections, 1..=64)?;
+        if self.metrics.address()? == Some(self.server.listen) {
+            return wrong("metrics.listen", "must be another address than server.listen");
+        }
         self.check_mail()?;
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             return wrong("log.level", "must be error, warn, info, debug, trace or a filter of these");

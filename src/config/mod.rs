@@ -51,6 +51,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// Answers that are kept ready.
     pub cache: Cache,
+    /// Where figures are told.
+    pub metrics: Metrics,
     /// What is logged.
     pub log: Log,
 }
@@ -61,6 +63,14 @@ pub struct Config {
 pub struct Cache {
     /// Megabytes of answers at most.
     pub megabytes: u32,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port; empty: none of their own.
+    pub listen: String,
 }
 
 /// `[server]`
@@ -254,6 +264,18 @@ impl Config {
     }
 }
 
+impl Metrics {
+    /// The address on which figures are told without a token; none: at the service's own address, to administrators.
+    pub fn address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let text = self.listen.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |_| ConfigError("metrics.listen must be an address with a port, like 127.0.0.1:9090".to_owned());
+        text.parse().map(Some).map_err(wrong)
+    }
+}
+
 impl Mail {
     /// What is wrong with a sender that servers elsewhere will not take mail from.
     pub fn doubtful_sender(&self) -> Option<String> {
@@ -283,6 +305,7 @@ mod tests {
         let config = Config::load(None, Vec::new()).unwrap();
         assert_eq!(config.server.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.edit_window(), Duration::from_mins(15));
+        assert_eq!(config.metrics.address().unwrap(), None);
         assert!(config.is_local());
     }
 
@@ -327,6 +350,8 @@ mod tests {
             ("[mail]\nfrom = \"nobody\"\n", "mail.from"),
             ("[log]\nlevel = \"=,=\"\n", "log.level"),
             ("[fields]\nbody_max = 0\n", "fields.body_max"),
+            ("[metrics]\nlisten = \"geheim\"\n", "metrics.listen"),
+            ("[metrics]\nlisten = \"127.0.0.1:8080\"\n", "metrics.listen"),
             ("nonsense", "line 1, column"),
             ("[mail]\nsmtp_url = \"smtp://u:geheim@mx\n", "line 2, column"),
             ("\n\n[mail]\nsmtp_url = smtp://u:geheim@mx\n", "line 4, column"),

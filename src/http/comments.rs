@@ -14,6 +14,7 @@ use super::error::{ApiError, Problem};
 use super::json::Fields;
 use super::request::{self, BodyType};
 use super::shapes::PublicShape;
+use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AuthorId;
 use crate::domain::render::render;
@@ -140,7 +141,9 @@ pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: F
         Prepared::New(draft) => {
             state.rings.admit(Posting { from, site: site_id, article: &article }).map_err(Error::RateLimited)?;
             let calm = state.rings.email_is_calm(&draft.email_hash);
-            Ok(state.service.store(*draft, calm).await?)
+            let receipt = state.service.store(*draft, calm).await?;
+            state.metrics.submitted(receipt.status == Status::Approved);
+            Ok(receipt)
         }
     }
 }
@@ -164,7 +167,7 @@ fn read_fields(mut fields: Fields) -> (RawSubmission, Vec<Fault>) {
 }
 
 fn answer(state: &State, receipt: &Receipt) -> HttpResponse {
-    let public = receipt.status == crate::domain::comment::Status::Approved;
+    let public = receipt.status == Status::Approved;
     let mut response = HttpResponse::build(if public { StatusCode::CREATED } else { StatusCode::ACCEPTED });
     if public {
         response.insert_header((header::LOCATION, format!("{}/api/v1/comments/{}", state.public_url, receipt.id)));

@@ -1,8 +1,9 @@
 //! What every request passes: the length of its address, preflights, the headers that allow other origins, the bucket of
-//! refused requests, problem documents, rate-limit headers, one line in the log. A panic below becomes a plain 500 and the
+//! refused requests, problem documents, rate-limit headers, one line in the log, and the counters. A panic below becomes a plain 500 and the
 //! worker lives.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,6 +18,7 @@ use super::error::ApiError;
 use super::request::{self, RequestId};
 use crate::domain::web::Origin;
 use crate::error::Error;
+use crate::metrics::Answered;
 
 /// Longer addresses are 414 (contract §1).
 const MAX_URI: usize = 8 * 1024;
@@ -41,7 +43,7 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     if path.starts_with("/api/v1/comments/") {
         return Sharing::Site;
     }
-    if path.starts_with("/api/") || !reads { Sharing::Own } else { Sharing::Everyone }
+    if path.starts_with("/api/") || path == "/metrics" || !reads { Sharing::Own } else { Sharing::Everyone }
 }
 
 /// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer. Public answers
@@ -95,7 +97,27 @@ fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) ->
 fn ready(state: &State, request: &ServiceRequest, method: &Method) -> Option<HttpResponse> {
     let reads = matches!(*method, Method::GET | Method::HEAD) && request.path().starts_with("/api/v1/sites/");
     let address = request.uri().path_and_query().filter(|_| reads)?;
-    state.ready(address.as_str(), request.headers())
+    let mut response = state.ready(address.as_str(), request.headers())?;
+    let origin = allowed_origin(state, request.headers(), request.path(), method);
+    common_headers(response.headers_mut(), origin);
+    let is_known = response.status() == StatusCode::NOT_MODIFIED;
+    state.metrics.answered_from_cache(request.path(), *method == Method::HEAD, is_known);
+    Some(response)
+}
+
+/// Runs the handler. When it panics, the request is gone with it.
+async fn handle(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    id: RequestId,
+) -> Result<ServiceResponse, actix_web::Error> {
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(response) => Ok(response?.map_into_boxed_body()),
+        Err(_) => {
+            tracing::error!(request_id = %id, "a handler panicked");
+            Err(ApiError::Panicked(id.to_string()).into())
+        }
+    }
 }
 
 /// What goes around every handler.
@@ -107,9 +129,7 @@ pub async fn front(
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
     let method = request.method().clone();
-    if let Some(mut response) = ready(&state, &request, &method) {
-        let origin = allowed_origin(&state, request.headers(), request.path(), &method);
-        common_headers(response.headers_mut(), origin);
+    if let Some(response) = ready(&state, &request, &method) {
         return Ok(request.into_response(response));
     }
     let started = state.service.clock.monotonic();
@@ -118,20 +138,18 @@ pub async fn front(
     let too_long = request.uri().path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI);
     if let Some(wanted) = preflighted(&request).filter(|_| !too_long) {
         let response = preflight(&state, request.headers(), request.path(), &wanted);
-        return Ok(request.into_response(response));
+        let response = request.into_response(response);
+        count(&response, &state, started);
+        return Ok(response);
     }
     let origin = allowed_origin(&state, request.headers(), request.path(), &method);
-    let mut response = if too_long {
-        request.error_response(ApiError::UriTooLong)
-    } else {
-        match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-            Ok(response) => response?.map_into_boxed_body(),
-            Err(_) => {
-                tracing::error!(request_id = %id, "a handler panicked");
-                return Err(ApiError::Panicked(id.to_string()).into());
-            }
-        }
-    };
+    let handled =
+        if too_long { Ok(request.error_response(ApiError::UriTooLong)) } else { handle(request, next, id).await };
+    let mut response = handled.inspect_err(|error| {
+        let status = error.as_response_error().status_code().as_u16();
+        let lost = Answered { method: method.as_str(), route: NO_ROUTE, status };
+        state.metrics.answered(lost, state.service.clock.monotonic().saturating_sub(started));
+    })?;
     let failed = response.response().error().is_some();
     if failed {
         response = with_problem(response, &state, id);
@@ -141,11 +159,12 @@ pub async fn front(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     finish(&mut response, &state, origin, &method);
+    let (pattern, took) = count(&response, &state, started);
     if failed || !matches!(method, Method::GET | Method::HEAD) {
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
         }
-        log(&response, &state, id, started);
+        log(&response, id, &pattern, took);
     }
     Ok(response)
 }
@@ -204,12 +223,23 @@ fn common_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     }
 }
 
-/// One line without a name, an address, a text or a token: the pattern of the path, never the path.
-fn log(response: &ServiceResponse, state: &State, id: RequestId, started: std::time::Duration) {
+/// What stands for the pattern of an address that is none of ours.
+const NO_ROUTE: &str = "-";
+
+/// Counts an answer; returns the pattern of its address and the time that it took.
+fn count(response: &ServiceResponse, state: &State, started: Duration) -> (String, Duration) {
+    let took = state.service.clock.monotonic().saturating_sub(started);
     let request = response.request();
-    let pattern = request.match_pattern().unwrap_or_else(|| "-".to_owned());
-    let millis = state.service.clock.monotonic().saturating_sub(started).as_millis();
-    let status = response.status();
+    let pattern = request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
+    let answered = Answered { method: request.method().as_str(), route: &pattern, status: response.status().as_u16() };
+    state.metrics.answered(answered, took);
+    (pattern, took)
+}
+
+/// One line without a name, an address, a text or a token: the pattern of the path, never the path.
+fn log(response: &ServiceResponse, id: RequestId, pattern: &str, took: Duration) {
+    let request = response.request();
+    let (status, millis) = (response.status(), took.as_millis());
     if status == StatusCode::NOT_FOUND {
         tracing::debug!(request_id = %id, method = %request.method(), path = pattern, status = status.as_u16(), millis, "request");
     } else {

@@ -8,6 +8,7 @@ pub mod error;
 mod form;
 mod front;
 mod json;
+mod metrics;
 mod moderator;
 mod openapi;
 pub mod operator;
@@ -32,6 +33,7 @@ use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::Rings;
+use crate::metrics::Metrics;
 use crate::service::Service;
 
 /// What handlers work with. One for all workers.
@@ -46,6 +48,9 @@ pub struct State {
     pub proxies: TrustedProxies,
     /// How people reach us, without a slash at the end.
     pub public_url: String,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+    metrics_apart: bool,
     pages: Pages,
     openapi: Vec<u8>,
     draining: AtomicBool,
@@ -59,12 +64,15 @@ pub struct StateParts {
     pub cache: Cache,
     pub proxies: TrustedProxies,
     pub public_url: String,
+    pub metrics: Arc<Metrics>,
+    /// Whether the metrics have a socket of their own.
+    pub metrics_apart: bool,
 }
 
 impl State {
     /// Puts the state together.
     pub fn new(parts: StateParts) -> Result<Self, Error> {
-        let StateParts { service, rings, cache, proxies, public_url } = parts;
+        let StateParts { service, rings, cache, proxies, public_url, metrics, metrics_apart } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
@@ -75,6 +83,8 @@ impl State {
             pages: Pages::new(&public_url)?,
             openapi: openapi::document(&public_url).map_err(Error::internal)?,
             public_url,
+            metrics,
+            metrics_apart,
             draining: AtomicBool::new(false),
         })
     }
@@ -188,13 +198,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
-        // Operators
-        .service(at("/healthz", "GET, HEAD, OPTIONS").route(get().to(operator::healthz)))
-        .service(at("/readyz", "GET, HEAD, OPTIONS").route(get().to(operator::readyz)))
-        .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
-        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
-        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(operator::style)))
+        .configure(for_operators)
         .default_service(web::route().to(nothing_here));
 }
 
+fn for_operators(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/healthz", "GET, HEAD, OPTIONS").route(get().to(operator::healthz)))
+        .service(at("/readyz", "GET, HEAD, OPTIONS").route(get().to(operator::readyz)))
+        .service(
+            at("/metrics", "GET, HEAD, OPTIONS")
+                .guard(guard::fn_guard(metrics::are_here))
+                .route(get().to(metrics::figures)),
+        )
+        .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
+        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(operator::style)));
+}
+
 pub use self::front::front;
+pub use self::metrics::metrics_routes;

@@ -1,5 +1,5 @@
 //! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body or the query first and the credentials
-//! then, as the contract's order of faults wants it.
+//! then, as the contract's order of faults wants it. [`Administrator`]: the right to look into the service as a whole.
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, header};
@@ -13,6 +13,7 @@ use super::request;
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::access::Access;
+use crate::storage::accounts::Role;
 
 /// What a handler wants of a request. What cannot be read is refused with or without a token; what can be read and is
 /// wrong is the handler's matter, when it knows that the thing asked for is there.
@@ -69,6 +70,25 @@ impl<I: Input + 'static> FromRequest for Moderator<I> {
             let access = authenticate(&request, &state).await?;
             check_origin(&request, &state)?;
             Ok(Self { access, input })
+        })
+    }
+}
+
+/// Someone who may see what concerns the service as a whole.
+pub struct Administrator;
+
+impl FromRequest for Administrator {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
+            match authenticate(&request, &state).await?.role {
+                Role::Admin => Ok(Self),
+                Role::Moderator => Err(Error::Forbidden("Only an administrator's token opens this.".into()).into()),
+            }
         })
     }
 }

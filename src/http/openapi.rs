@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, operator, own, queue, reading};
+use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,7 @@ use super::{comments, decisions, operator, own, queue, reading};
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
+        metrics::figures,
     ),
 )]
 struct Document;

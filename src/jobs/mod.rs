@@ -23,6 +23,7 @@ use crate::domain::ids::OutboxId;
 use crate::error::Error;
 use crate::mail::Mailer;
 use crate::mail::templates::Templates;
+use crate::metrics::{MailResult, Metrics};
 use crate::service::Service;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 
@@ -44,6 +45,7 @@ pub struct Worker {
     service: Arc<Service>,
     mailer: Mailer,
     templates: Templates,
+    metrics: Arc<Metrics>,
     from: Mailbox,
     public_url: String,
     hourly_ceiling: usize,
@@ -52,10 +54,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with the settings' mailer.
-    pub fn new(service: Arc<Service>, mailer: Mailer, config: &Config) -> Result<Self, Error> {
+    pub fn new(service: Arc<Service>, mailer: Mailer, metrics: Arc<Metrics>, config: &Config) -> Result<Self, Error> {
         Ok(Self {
             service,
             mailer,
+            metrics,
             templates: Templates::new(&config.mail.templates)?,
             from: config.mail.from.parse().map_err(Error::internal)?,
             public_url: config.server.public_url.clone(),
@@ -166,6 +169,9 @@ impl Worker {
         };
         let now = self.service.clock.now();
         let outcome = outcome(&row, sent, now, random_share());
+        if let Some(result) = mail_result(&outcome) {
+            self.metrics.mail(result);
+        }
         match &outcome {
             Outcome::Done => tracing::debug!(outbox = %id, "a mail is sent"),
             Outcome::Needless => tracing::debug!(outbox = %id, "a mail is not needed any more"),
@@ -179,5 +185,15 @@ impl Worker {
             // The claim runs out and the mail is sent again, with the same Message-ID.
             tracing::warn!(outbox = %id, %error, "a sent mail could not be marked");
         }
+    }
+}
+
+/// What is counted of an outcome; a mail that was not needed was no attempt.
+fn mail_result(outcome: &Outcome) -> Option<MailResult> {
+    match outcome {
+        Outcome::Done => Some(MailResult::Sent),
+        Outcome::Again(..) => Some(MailResult::Later),
+        Outcome::GivenUp(_) => Some(MailResult::GivenUp),
+        Outcome::Needless => None,
     }
 }

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock as _;
@@ -28,6 +29,8 @@ struct Ring {
     looks: Limiter,
     /// Takes one.
     takes: Limiter,
+    /// How often it said no.
+    refused: AtomicU64,
 }
 
 /// What is left of a ring for a key.
@@ -51,7 +54,8 @@ impl Ring {
         // None only for a period of zero.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         let limiter = |remembers| RateLimiter::new(quota, Store { table: table.clone(), remembers }, clock.clone());
-        Self { looks: limiter(false), takes: limiter(true), quota, clock: clock.clone(), table }
+        let (looks, takes, refused) = (limiter(false), limiter(true), AtomicU64::new(0));
+        Self { looks, takes, quota, clock: clock.clone(), table, refused }
     }
 
     fn key(&self, value: impl std::hash::Hash) -> u64 {
@@ -63,7 +67,15 @@ impl Ring {
     }
 
     fn take(&self, key: u64) -> Result<(), Duration> {
-        self.takes.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+        let taken = self.takes.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()));
+        if taken.is_err() {
+            self.refuse();
+        }
+        taken
+    }
+
+    fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     fn allowance(&self, key: u64) -> Allowance {
@@ -137,9 +149,12 @@ impl Rings {
             (&self.site, self.site.key(posting.site)),
             (&self.all, self.all.key(())),
         ];
-        let wait = rings.iter().filter_map(|(ring, key)| ring.look(*key).err()).max();
-        match wait {
-            Some(wait) => Err(wait),
+        let waits = rings.iter().filter_map(|(ring, key)| Some((ring, ring.look(*key).err()?)));
+        match waits.max_by_key(|(_, wait)| *wait) {
+            Some((ring, wait)) => {
+                ring.refuse();
+                Err(wait)
+            }
             // Another request may have taken the last one since: then it is this one that waits.
             None => rings.iter().try_for_each(|(ring, key)| ring.take(*key)),
         }
@@ -167,10 +182,26 @@ impl Rings {
 
     /// How often a table was too full to remember a newcomer.
     pub fn overflows(&self) -> u64 {
-        [&self.address, &self.network, &self.article, &self.site, &self.email, &self.invalid, &self.credentials]
-            .iter()
-            .map(|ring| ring.table.overflows())
-            .sum()
+        self.named().iter().map(|(_, ring)| ring.table.overflows()).sum()
+    }
+
+    /// How often each ring refused something since the start. A comment counts once, for the ring that lets it wait longest;
+    /// `email` counts the comments that are held for it.
+    pub fn refused(&self) -> [(&'static str, u64); 8] {
+        self.named().map(|(name, ring)| (name, ring.refused.load(Ordering::Relaxed)))
+    }
+
+    fn named(&self) -> [(&'static str, &Ring); 8] {
+        [
+            ("address", &self.address),
+            ("network", &self.network),
+            ("article", &self.article),
+            ("site", &self.site),
+            ("all", &self.all),
+            ("email", &self.email),
+            ("invalid", &self.invalid),
+            ("credentials", &self.credentials),
+        ]
     }
 }
 
@@ -179,7 +210,6 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::domain::time::Timestamp;
-    use std::sync::atomic::{AtomicU64, Ordering};
     use uuid::Uuid;
 
     #[derive(Default)]
@@ -258,6 +288,8 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(post(&rings, "203.0.113.200"), Err(Duration::from_millis(1500)));
         }
+        let refused: Vec<_> = rings.refused().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(refused, [("network", 10)], "each counts once, for the ring that says no");
         assert_eq!(rings.allowance(from("203.0.113.200")).unwrap().remaining, 3);
         clock.advance(4.5);
         for _ in 0..3 {

@@ -46,6 +46,7 @@ pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
 use self::threads::{Connect, Readers};
 use self::tx::News;
 pub use self::tx::Tx;
+pub use self::writers::Written;
 use self::writers::{WriterSettings, Writers};
 use crate::domain::listing::Source;
 use crate::error::Error;
@@ -265,6 +266,11 @@ impl Db {
     /// How many writes were asked for since the start: when few are added, it is the moment for work that can wait.
     pub fn writes(&self) -> u64 {
         self.inner.writers.as_ref().map_or(0, Writers::count)
+    }
+
+    /// How much this process has written since the start, and in how many groups.
+    pub fn written(&self) -> Written {
+        self.inner.writers.as_ref().map_or(Written { groups: 0, jobs: 0 }, Writers::written)
     }
 
     /// Wakes when a commit left work in the outbox.

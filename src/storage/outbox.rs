@@ -282,6 +282,12 @@ pub fn depth(conn: &mut Conn) -> Result<Depth, Error> {
     Ok(Depth { waiting, failed })
 }
 
+/// When the oldest row was queued that waits.
+pub fn oldest_waiting(conn: &mut Conn) -> Result<Option<Timestamp>, Error> {
+    let waiting = outbox::table.filter(outbox::due_at.is_not_null());
+    Ok(on!(conn, |c| waiting.select(diesel::dsl::min(outbox::created_at)).get_result(c))?)
+}
+
 /// Rows that were given up, the latest first.
 pub fn failed(conn: &mut Conn, limit: i64) -> Result<Vec<OutboxRow>, Error> {
     Ok(on!(conn, |c| outbox::table

@@ -79,6 +79,23 @@ where
 pub(super) struct Writers {
     queue: Sender<Box<dyn Job>>,
     count: AtomicU64,
+    settled: Arc<Settled>,
+}
+
+/// What the threads have settled since the start, committed or not.
+#[derive(Default)]
+struct Settled {
+    groups: AtomicU64,
+    jobs: AtomicU64,
+}
+
+/// How much was written since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Groups of jobs that shared a commit.
+    pub groups: u64,
+    /// The jobs in them.
+    pub jobs: u64,
 }
 
 /// How a writing thread works.
@@ -95,21 +112,29 @@ impl Writers {
     /// Starts the threads; the first connections are made here.
     pub fn start(settings: &WriterSettings, connect: &Connect) -> Result<(Self, Vec<JoinHandle<()>>), Error> {
         let (queue, jobs) = crossbeam_channel::bounded::<Box<dyn Job>>(WRITE_QUEUE);
+        let settled = Arc::new(Settled::default());
         let threads = (0..settings.threads.max(1))
             .map(|number| {
                 let (jobs, after_commit, group) = (jobs.clone(), settings.after_commit.clone(), settings.group.max(1));
+                let settled = settled.clone();
                 spawn(format!("writer-{number}"), connect, move |conn, connect| {
                     let held = Held::new(conn, connect);
-                    Writer { jobs, held, group, buffers: Buffers::default(), after_commit }.run();
+                    Writer { jobs, held, group, buffers: Buffers::default(), after_commit, settled }.run();
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok((Self { queue, count: AtomicU64::new(0) }, threads))
+        Ok((Self { queue, count: AtomicU64::new(0), settled }, threads))
     }
 
     /// Jobs that were asked for since the start.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How much was written since the start.
+    pub fn written(&self) -> Written {
+        let Settled { groups, jobs } = &*self.settled;
+        Written { groups: groups.load(Ordering::Relaxed), jobs: jobs.load(Ordering::Relaxed) }
     }
 
     /// Runs `work` in a transaction and waits until it is durable.
@@ -132,6 +157,7 @@ struct Writer<'a> {
     group: usize,
     buffers: Buffers,
     after_commit: AfterCommit,
+    settled: Arc<Settled>,
 }
 
 /// How the jobs of a transaction are kept apart.
@@ -164,6 +190,9 @@ impl Writer<'_> {
         while let Ok(first) = self.jobs.recv() {
             group.push(first);
             group.extend(self.jobs.try_iter().take(self.group - 1));
+            // Before the answers, so that nobody who has got one finds it uncounted.
+            self.settled.groups.fetch_add(1, Ordering::Relaxed);
+            self.settled.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
             self.settle(&mut group);
         }
     }

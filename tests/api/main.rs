@@ -9,6 +9,7 @@
     clippy::type_complexity,
     clippy::format_push_string,
     clippy::disallowed_methods,
+    clippy::float_cmp,
     reason = "a test fails by panicking, and tells its story in one piece"
 )]
 

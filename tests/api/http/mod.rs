@@ -4,6 +4,7 @@ mod corpora;
 mod errors;
 mod form;
 mod limits;
+mod metrics;
 mod moderation;
 mod order;
 mod own;

@@ -6,6 +6,7 @@ mod crash;
 mod hints;
 mod keep;
 mod logs;
+mod metrics;
 mod raw_http;
 mod settings;
 mod smtp;

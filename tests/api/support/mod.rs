@@ -4,6 +4,7 @@
 pub mod app;
 pub mod clock;
 pub mod database;
+pub mod figures;
 pub mod postgres;
 pub mod program;
 pub mod rows;

@@ -138,6 +138,12 @@ pub fn empty_database() -> String {
     url(cluster, &name)
 }
 
+/// Takes the database that a URL names away from whoever uses it.
+pub fn drop_database(url: &str) {
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    assert!(psql(cluster(), &format!("DROP DATABASE {name} WITH (FORCE)")).status.success());
+}
+
 /// Ends all sessions of the database that a URL names, as a restart of the server would.
 pub fn end_sessions(url: &str) {
     let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
