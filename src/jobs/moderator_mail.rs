@@ -8,7 +8,7 @@ use crate::domain::ids::{AccountId, SiteId};
 use crate::error::Error;
 use crate::mail::message::{Letter, Mail};
 use crate::mail::templates::{DigestLetter, ModerateLetter, QuotedComment, WaitingSite};
-use crate::service::submission::{Sender, comment_email_place, comment_sender_place};
+use crate::service::private_fields::{Sender, comment_email_place, comment_sender_place};
 use crate::storage::accounts::{self, Account, Role};
 use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Service;
-use super::submission::{Sender, comment_email_place, comment_sender_place};
+use super::private_fields::{Sender, comment_email_place, comment_sender_place};
 use crate::domain::comment::{Action, Badge, HoldReason, Status, Via};
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, SiteId};
 use crate::domain::site::{ArticlePolicy, Policy};

@@ -5,8 +5,10 @@
 pub mod access;
 pub mod accounts;
 pub mod export;
+mod in_flight;
 pub mod moderation;
 pub mod own;
+pub mod private_fields;
 pub mod sites;
 pub mod submission;
 
@@ -59,7 +61,7 @@ pub struct Service {
     /// Settings.
     pub rules: Rules,
     /// Requests with an idempotency key that are being worked on.
-    in_flight: submission::InFlight,
+    in_flight: in_flight::InFlight,
 }
 
 /// Who acts, by which way, and when.
@@ -84,15 +86,7 @@ impl Service {
     /// A service over an open database.
     pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let ids = Ids::new(clock.clone());
-        Self {
-            db,
-            keys,
-            clock,
-            ids,
-            sites: SiteDirectory::default(),
-            rules,
-            in_flight: submission::InFlight::default(),
-        }
+        Self { db, keys, clock, ids, sites: SiteDirectory::default(), rules, in_flight: in_flight::InFlight::default() }
     }
 
     /// An entry of the event log about a comment.

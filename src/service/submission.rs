@@ -2,12 +2,12 @@
 //! rate limits, then [`Service::store`] writes it with its event, its work and the answer to be repeated, in one
 //! transaction.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedMutexGuard;
 
+use super::in_flight::Turn;
+use super::private_fields::{Sender, comment_email_place, comment_sender_place};
 use super::{Actor, Service, outside_status};
 use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
@@ -21,7 +21,6 @@ use crate::domain::text::double_form;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
-use crate::keys::Place;
 use crate::storage::articles::NewArticle;
 use crate::storage::comments::{self, Comment, Parent, reasons_json};
 use crate::storage::idempotency::{self, Remembered};
@@ -127,41 +126,6 @@ pub enum Prepared {
     Replay(Receipt),
     /// A new comment.
     New(Box<Draft>),
-}
-
-/// One lock for each key that is being worked on.
-type Turns = Arc<Mutex<HashMap<Vec<u8>, Arc<tokio::sync::Mutex<()>>>>>;
-
-/// Twins with one idempotency key wait for each other here, so that the later ones find the answer of the first.
-#[derive(Default)]
-pub struct InFlight {
-    turns: Turns,
-}
-
-/// The right to work on one idempotency key; given back when dropped.
-pub struct Turn {
-    key: Vec<u8>,
-    turns: Turns,
-    guard: Option<OwnedMutexGuard<()>>,
-}
-
-impl InFlight {
-    async fn turn(&self, key: &[u8]) -> Turn {
-        let lock = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_vec()).or_default().clone();
-        let mut turn = Turn { key: key.to_vec(), turns: self.turns.clone(), guard: None };
-        turn.guard = Some(lock.lock_owned().await);
-        turn
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.guard = None;
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-            turns.remove(&self.key);
-        }
-    }
 }
 
 /// What a submission needs to know of the database.
@@ -401,25 +365,6 @@ struct NewComment {
     is_new_author: bool,
     idempotency: Option<IdempotencyRequest>,
     tells: bool,
-}
-
-/// What is kept of a sender, encrypted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Sender {
-    /// As much of the address as the settings allow.
-    pub address: Option<String>,
-    /// The browser's name.
-    pub user_agent: Option<String>,
-}
-
-/// Where a comment's sealed e-mail address lies.
-pub fn comment_email_place(id: &CommentId) -> Place<'_> {
-    Place { column: "comments.email", row: id.as_bytes() }
-}
-
-/// Where a comment's sealed sender lies.
-pub fn comment_sender_place(id: &CommentId) -> Place<'_> {
-    Place { column: "comments.sender", row: id.as_bytes() }
 }
 
 /// The parent, if it is a comment of this article.

@@ -10,7 +10,7 @@ use afterword::domain::hex::hex;
 use afterword::domain::ids::{AccountId, AuthorId, TokenId};
 use afterword::service::Service;
 use afterword::service::accounts::email_place;
-use afterword::service::submission::{Sender, comment_email_place, comment_sender_place};
+use afterword::service::private_fields::{Sender, comment_email_place, comment_sender_place};
 use afterword::storage::accounts::{Account, Role, Token};
 use afterword::storage::authors::Author;
 use afterword::storage::comments::reasons_json;
