@@ -91,8 +91,7 @@ fn raw(folder: &Path) -> f64 {
 }
 
 fn open(path: &Path) -> Db {
-    Db::open(&DatabaseSettings { url: format!("sqlite:{}", path.display()), pool_size: 2, write_connections: 1 })
-        .unwrap()
+    Db::open(&DatabaseSettings::of(format!("sqlite:{}", path.display()))).unwrap()
 }
 
 /// What `SQLite` itself does: comment-sized rows into one table with a primary key, prepared, many per transaction.

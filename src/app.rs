@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App as HttpApp, HttpServer, web};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
@@ -138,9 +138,14 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn database_settings(config: &Config) -> DatabaseSettings {
+/// What the storage needs to know of the settings.
+pub(crate) fn database_settings(config: &Config) -> DatabaseSettings {
+    let given = |url: &SecretString| Some(url.expose_secret().to_owned()).filter(|url| !url.is_empty());
     DatabaseSettings {
         url: config.database.url.expose_secret().to_owned(),
+        direct_url: given(&config.database.direct_url),
+        read_url: given(&config.database.read_url),
+        pooler: config.database.pooler,
         pool_size: config.database.pool_size,
         write_connections: config.database.write_connections,
     }

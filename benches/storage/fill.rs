@@ -16,7 +16,7 @@ use super::{Blog, new_comment};
 pub fn fill(arguments: &[String]) {
     let (articles, each): (u64, u64) = (arguments[1].parse().unwrap(), arguments[2].parse().unwrap());
     let prefix = arguments.get(3).map_or("article", String::as_str).to_owned();
-    let settings = DatabaseSettings { url: arguments[0].clone(), pool_size: 1, write_connections: 1 };
+    let settings = DatabaseSettings::of(arguments[0].clone());
     let db = Db::open(&settings).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let site =

@@ -1,9 +1,9 @@
 //! `config check`, `config show`.
 
 use clap::Subcommand;
-use secrecy::ExposeSecret;
 
 use super::{Failure, remark, say};
+use crate::app::database_settings;
 use crate::config::{Config, show};
 use crate::mail::Mailer;
 use crate::mail::templates::Templates;
@@ -28,7 +28,7 @@ pub fn run(config: &Config, command: &Command) -> Result<(), Failure> {
 
 /// Reads what the settings leave to the parsers of others: addresses and templates. Nothing is opened, made or sent.
 pub fn read_all(config: &Config) -> Result<(), Failure> {
-    storage::check_url(config.database.url.expose_secret())?;
+    storage::check(&database_settings(config))?;
     Mailer::new(&config.mail)?;
     Templates::new(&config.mail.templates)?;
     Ok(())

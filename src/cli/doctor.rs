@@ -157,8 +157,19 @@ fn exposure(config: &Config) -> Vec<Finding> {
             "A proxy is in front, and server.trusted_proxies is empty: all visitors count as one address.".to_owned(),
         ));
     }
-    if config.database.url.expose_secret().contains("sslmode=disable") {
-        findings.push(look("database.url says sslmode=disable: the password travels in plain text.".to_owned()));
+    let database = &config.database;
+    for (setting, url) in
+        [("url", &database.url), ("direct_url", &database.direct_url), ("read_url", &database.read_url)]
+    {
+        let url = url.expose_secret();
+        if url.contains("sslmode=disable") {
+            findings.push(look(format!("database.{setting} says sslmode=disable: all data travels in plain text.")));
+        }
+        if url.contains("sslmode=require") || url.contains("sslmode=prefer") {
+            findings.push(look(format!(
+                "database.{setting} does not verify who the server is: say sslmode=verify-full, or nothing."
+            )));
+        }
     }
     findings
 }

@@ -6,10 +6,8 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret;
-
 use super::{Failure, nothing_there, remark, say};
-use crate::app::{check_key, missing_key};
+use crate::app::{check_key, database_settings, missing_key};
 use crate::config::Config;
 use crate::disk::{Draft, beside, folder_of, make_folder};
 use crate::error::Error;
@@ -67,7 +65,7 @@ pub fn restore(config: &Config, file: &Path) -> Result<(), Failure> {
 
 /// The file of an SQLite database.
 fn database(config: &Config, tool: &str) -> Result<PathBuf, Failure> {
-    file_of(config.database.url.expose_secret())?.ok_or_else(|| {
+    file_of(&database_settings(config))?.ok_or_else(|| {
         Failure::Failed(format!("the database is PostgreSQL: use {tool}, as docs/operations.md (Backups) shows"))
     })
 }

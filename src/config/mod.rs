@@ -94,6 +94,14 @@ pub struct Database {
     /// May contain a password.
     #[serde(serialize_with = "without_password")]
     pub url: SecretString,
+    /// The same PostgreSQL database past a pooler; empty: `url`. May contain a password.
+    #[serde(serialize_with = "without_password")]
+    pub direct_url: SecretString,
+    /// A replica of the PostgreSQL database, for reading; empty: none. May contain a password.
+    #[serde(serialize_with = "without_password")]
+    pub read_url: SecretString,
+    /// Whether `url` and `read_url` lead to a pooler that gives each transaction another session.
+    pub pooler: bool,
     /// Reading connections to PostgreSQL.
     pub pool_size: usize,
     /// Writing connections to PostgreSQL.

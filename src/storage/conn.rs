@@ -9,6 +9,7 @@ use diesel::sqlite::SqliteConnection;
 
 #[cfg(feature = "postgres")]
 use super::postgres::PgConn;
+use crate::error::Error;
 
 /// A connection to the database that the settings name.
 #[expect(clippy::large_enum_variant, reason = "there are a handful of them, each on the stack of its thread")]
@@ -70,8 +71,22 @@ impl Conn {
         match self {
             Self::Sqlite(c) => AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE"),
             #[cfg(feature = "postgres")]
-            Self::Postgres(c) => c.open(),
+            Self::Postgres(c) => super::postgres::begin(c),
         }
+    }
+
+    /// Runs `work` in a transaction where a statement outside of one has no session to rely on: behind a pooler.
+    pub(super) fn unit<T>(&mut self, work: &mut impl FnMut(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if !self.is_pooled() {
+            return work(self);
+        }
+        self.begin()?;
+        let result = work(self);
+        // After an error there is nothing to keep, and a rollback that fails shows as a broken connection.
+        let ended = if result.is_ok() { self.commit() } else { self.rollback() };
+        let value = result?;
+        ended?;
+        Ok(value)
     }
 
     /// Begins a savepoint inside the transaction.
@@ -81,11 +96,13 @@ impl Conn {
 
     /// Commits the transaction or releases the savepoint.
     pub(super) fn commit(&mut self) -> QueryResult<()> {
+        self.leave_nothing_behind();
         on!(self, |c| c.keep())
     }
 
     /// Takes back the transaction or the savepoint.
     pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        self.leave_nothing_behind();
         on!(self, |c| c.undo())
     }
 
@@ -95,6 +112,23 @@ impl Conn {
             Self::Sqlite(c) => c.broken(),
             #[cfg(feature = "postgres")]
             Self::Postgres(c) => c.broken() || super::postgres::has_ended(),
+        }
+    }
+
+    fn is_pooled(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => super::postgres::is_pooled(),
+        }
+    }
+
+    /// Before a transaction ends: behind a pooler the next one may be on another session, which knows no prepared statement
+    /// of ours, and somebody else gets this one.
+    fn leave_nothing_behind(&mut self) {
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres(c) = self {
+            super::postgres::forget_statements(c);
         }
     }
 

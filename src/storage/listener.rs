@@ -15,7 +15,8 @@ use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::conn::Conn;
-use super::postgres;
+use super::postgres::{self, Route};
+use super::replica::{self, Horizon};
 use super::threads::jittered;
 use crate::domain::listing::Source;
 use crate::error::Error;
@@ -31,8 +32,19 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// With a replica, what others write without telling is known of after this time.
+const SILENCE_WITH_REPLICA: Duration = Duration::from_millis(500);
+
 /// Told what others changed.
-pub(super) type Told = Arc<dyn Fn(&[Source]) + Send + Sync>;
+type Told = Arc<dyn Fn(&[Source]) + Send + Sync>;
+
+/// Who is told what others do.
+pub(super) struct Hearer {
+    /// Told what others changed.
+    pub told: Told,
+    /// How far a replica must be before it may answer.
+    pub horizon: Option<Arc<Horizon>>,
+}
 
 /// Tells the other instances what this transaction changes, once it is committed.
 pub(super) fn tell(conn: &mut Conn, changed: &[Source]) -> Result<(), Error> {
@@ -83,15 +95,15 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Starts the thread.
-    pub fn start(url: &str, told: Told) -> Result<(Self, JoinHandle<()>), Error> {
+    pub fn start(route: Route, hearer: Hearer) -> Result<(Self, JoinHandle<()>), Error> {
         let listening = Self { hears: Arc::default(), stop: CancellationToken::new() };
-        let (hears, stop, url) = (listening.hears.clone(), listening.stop.clone(), url.to_owned());
+        let (hears, stop) = (listening.hears.clone(), listening.stop.clone());
         let run = move || {
             postgres::with_runtime(|runtime| {
                 runtime.block_on(async {
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = listen(&url, &told, &hears) => {}
+                        () = listen(&route, &hearer, &hears) => {}
                     }
                 });
             });
@@ -101,9 +113,12 @@ impl Listening {
     }
 }
 
-async fn listen(url: &str, told: &Told, hears: &AtomicBool) {
+async fn listen(route: &Route, hearer: &Hearer, hears: &AtomicBool) {
     loop {
-        let ended = session(url, told, hears).await;
+        let ended = session(route, hearer, hears).await;
+        if let Some(horizon) = &hearer.horizon {
+            horizon.lose();
+        }
         if hears.swap(false, Ordering::Relaxed) {
             let cause = ended.err().map(|cause| cause.to_string()).unwrap_or_default();
             tracing::warn!(cause, "other instances are not heard for the moment; everything counts as changed");
@@ -113,8 +128,8 @@ async fn listen(url: &str, told: &Told, hears: &AtomicBool) {
 }
 
 /// One connection, until it ends.
-async fn session(url: &str, told: &Told, hears: &AtomicBool) -> Result<(), Failure> {
-    let (client, mut connection) = tokio::time::timeout(postgres::CONNECT_LIMIT, postgres::dial(url)).await??;
+async fn session(route: &Route, hearer: &Hearer, hears: &AtomicBool) -> Result<(), Failure> {
+    let (client, mut connection) = tokio::time::timeout(postgres::CONNECT_LIMIT, postgres::dial(route)).await??;
     let (tell, mut heard) = unbounded_channel();
     let driver = tokio::spawn(async move {
         let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -124,7 +139,7 @@ async fn session(url: &str, told: &Told, hears: &AtomicBool) -> Result<(), Failu
             }
         }
     });
-    let outcome = hear(&client, &mut heard, told, hears).await;
+    let outcome = hear(&client, &mut heard, hearer, hears).await;
     driver.abort();
     outcome
 }
@@ -132,19 +147,37 @@ async fn session(url: &str, told: &Told, hears: &AtomicBool) -> Result<(), Failu
 async fn hear(
     client: &tokio_postgres::Client,
     heard: &mut UnboundedReceiver<String>,
-    told: &Told,
+    hearer: &Hearer,
     hears: &AtomicBool,
 ) -> Result<(), Failure> {
+    let silence = if hearer.horizon.is_some() { SILENCE_WITH_REPLICA } else { SILENCE };
     tokio::time::timeout(SILENCE, client.batch_execute("LISTEN afterword")).await??;
     hears.store(true, Ordering::Relaxed);
     // Whatever happened before was not heard.
-    told(&[Source::Everything]);
+    let mut news = vec![Source::Everything];
     loop {
-        match tokio::time::timeout(SILENCE, heard.recv()).await {
-            Ok(Some(text)) => told(&from_text(&text)),
-            Ok(None) => return Err("the connection ended".into()),
-            Err(_) => tokio::time::timeout(SILENCE, client.batch_execute("SELECT 1")).await??,
+        if news.is_empty() || hearer.horizon.is_some() {
+            tokio::time::timeout(SILENCE, hearer.look(client)).await??;
         }
+        if !news.is_empty() {
+            (hearer.told)(&news);
+        }
+        news = match tokio::time::timeout(silence, heard.recv()).await {
+            Ok(Some(text)) => from_text(&text),
+            Ok(None) => return Err("the connection ended".into()),
+            Err(_) => Vec::new(),
+        };
+    }
+}
+
+impl Hearer {
+    /// Asks the server whether it lives, and how far its log goes: what is told next happened before that.
+    async fn look(&self, client: &tokio_postgres::Client) -> Result<(), Failure> {
+        let Some(horizon) = &self.horizon else { return Ok(client.batch_execute("SELECT 1").await?) };
+        let losses = horizon.losses();
+        let row = client.query_one(replica::WRITTEN, &[]).await?;
+        horizon.reached(row.try_get(0)?, losses);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod articles;
 pub mod authors;
+mod backend;
 pub mod backup;
 pub mod comments;
 pub mod conn;
@@ -22,6 +23,8 @@ pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only PostgreSQL has replicas"))]
+mod replica;
 pub mod schema;
 pub mod sites;
 mod sqlite;
@@ -32,7 +35,6 @@ pub mod waiting;
 pub mod words;
 mod writers;
 
-use std::path::PathBuf;
 #[cfg(feature = "postgres")]
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -41,9 +43,15 @@ use std::thread::JoinHandle;
 use diesel::result::DatabaseErrorKind;
 use tokio::sync::Notify;
 
+use self::backend::Backend;
+pub use self::backend::{check, file_of};
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
-use self::threads::{Connect, Readers};
+#[cfg(feature = "postgres")]
+use self::listener::Hearer;
+use self::threads::Readers;
+#[cfg(feature = "postgres")]
+use self::threads::Replica;
 use self::tx::News;
 pub use self::tx::Tx;
 pub use self::writers::Written;
@@ -56,10 +64,23 @@ use crate::error::Error;
 pub struct DatabaseSettings {
     /// `sqlite:<path>` or `postgres://…`.
     pub url: String,
+    /// The same PostgreSQL database past a pooler.
+    pub direct_url: Option<String>,
+    /// A replica of the PostgreSQL database.
+    pub read_url: Option<String>,
+    /// Whether `url` and `read_url` lead to a pooler that gives each transaction another session.
+    pub pooler: bool,
     /// Reading connections to PostgreSQL. SQLite takes as many readers as there are cores: more starve the writer.
     pub pool_size: usize,
     /// Writing connections to PostgreSQL; two are best on one machine. SQLite has one.
     pub write_connections: usize,
+}
+
+impl DatabaseSettings {
+    /// A URL and nothing else, with a connection for each purpose.
+    pub fn of(url: impl Into<String>) -> Self {
+        Self { url: url.into(), direct_url: None, read_url: None, pooler: false, pool_size: 1, write_connections: 1 }
+    }
 }
 
 /// The database. Cheap to clone; the threads end when the last clone is dropped.
@@ -68,11 +89,17 @@ pub struct Db {
     inner: Arc<Inner>,
 }
 
+/// Fields are dropped, and threads end, by [`Drop`].
+#[derive(Default)]
 struct Inner {
-    readers: Option<Readers>,
+    readers: Option<Arc<Readers>>,
+    /// Those that ask a replica, if there is one.
+    replica: Option<Readers>,
     writers: Option<Writers>,
     #[cfg(feature = "postgres")]
     listening: Option<listener::Listening>,
+    #[cfg(feature = "postgres")]
+    horizon: Option<Arc<replica::Horizon>>,
     threads: Vec<JoinHandle<()>>,
     outbox_has_work: Arc<Notify>,
     listener: Arc<OnceLock<Listener>>,
@@ -82,102 +109,22 @@ struct Inner {
 /// Learns what readers see otherwise.
 type Listener = Box<dyn Fn(&[Source]) + Send + Sync>;
 
-/// Which database a URL names.
-enum Backend {
-    Sqlite(PathBuf),
-    #[cfg(feature = "postgres")]
-    Postgres(String),
-}
-
-impl Backend {
-    fn of(url: &str) -> Result<Self, Error> {
-        if let Some(path) = url.strip_prefix("sqlite:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() || path.starts_with(":memory:") {
-                return Err(Error::internal(
-                    "database.url: sqlite: needs the path of a file, as in sqlite:data/afterword.db",
-                ));
-            }
-            return Ok(Self::Sqlite(PathBuf::from(path)));
-        }
-        #[cfg(feature = "postgres")]
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self::Postgres(url.to_owned()));
-        }
-        Err(Error::internal("database.url starts with sqlite: or postgres://"))
-    }
-
-    /// An error of opening that says which file is meant.
-    fn named(&self, error: Error) -> Error {
-        match (self, error) {
-            (Self::Sqlite(path), Error::Internal(cause)) => sqlite::named(path, cause),
-            (_, error) => error,
-        }
-    }
-
-    fn connect_writer(&self) -> Connect {
-        match self {
-            Self::Sqlite(path) => {
-                let path = path.clone();
-                Arc::new(move || sqlite::open_writer(&path))
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(url) => {
-                let url = url.clone();
-                Arc::new(move || postgres::open(&url))
-            }
-        }
-    }
-
-    fn connect_reader(&self) -> Connect {
-        match self {
-            Self::Sqlite(path) => {
-                let path = path.clone();
-                Arc::new(move || sqlite::open_reader(&path))
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(url) => {
-                let url = url.clone();
-                Arc::new(move || postgres::open(&url))
-            }
-        }
-    }
-}
-
-/// Whether a URL is one that [`Db::open`] can use; nothing is opened.
-pub fn check_url(url: &str) -> Result<(), Error> {
-    match Backend::of(url)? {
-        Backend::Sqlite(_) => Ok(()),
-        #[cfg(feature = "postgres")]
-        Backend::Postgres(url) => postgres::parse(&url).map(|_| ()),
-    }
-}
-
-/// The file in which the database of a URL lies; none for one on a server.
-pub fn file_of(url: &str) -> Result<Option<PathBuf>, Error> {
-    match Backend::of(url)? {
-        Backend::Sqlite(path) => Ok(Some(path)),
-        #[cfg(feature = "postgres")]
-        Backend::Postgres(_) => Ok(None),
-    }
-}
-
 impl Db {
     /// Opens the database, brings its schema up to date and starts the threads. Blocks; call it off the async runtime.
     pub fn open(settings: &DatabaseSettings) -> Result<Self, Error> {
-        let backend = Backend::of(&settings.url)?;
-        let opened = (backend.connect_writer())().and_then(|mut conn| migrations::migrate(&mut conn));
+        let backend = Backend::of(settings)?;
+        let opened = (backend.migrating())().and_then(|mut conn| migrations::migrate(&mut conn));
         let migrated = opened.map_err(|error| backend.named(error))?;
         Self::start(&backend, settings, migrated)
     }
 
     /// Opens a database that is there, as it is: nothing is made and no migration runs. None when there is none. Blocks.
     pub fn open_existing(settings: &DatabaseSettings) -> Result<Option<Self>, Error> {
-        let backend = Backend::of(&settings.url)?;
+        let backend = Backend::of(settings)?;
         if matches!(&backend, Backend::Sqlite(path) if !path.exists()) {
             return Ok(None);
         }
-        let opened = (backend.connect_writer())().and_then(|mut conn| {
+        let opened = (backend.migrating())().and_then(|mut conn| {
             let is_there = migrations::is_there(&mut conn)?;
             if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
         });
@@ -185,55 +132,13 @@ impl Db {
         if is_there { Self::start(&backend, settings, Vec::new()).map(Some) } else { Ok(None) }
     }
 
-    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite's numbers are its own"))]
     fn start(backend: &Backend, settings: &DatabaseSettings, migrated: Vec<String>) -> Result<Self, Error> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        // The group's cap: SQLite fills about half the waiting clients into one commit, so 256 is never met by chance; on
-        // PostgreSQL larger groups only hold row locks longer.
-        let (readers, writers, group) = match backend {
-            Backend::Sqlite(_) => (cores, 1, 256),
-            #[cfg(feature = "postgres")]
-            Backend::Postgres(_) => (settings.pool_size, settings.write_connections, 32),
-        };
-        let (outbox_has_work, listener) = (Arc::new(Notify::new()), Arc::new(OnceLock::<Listener>::new()));
-        let (work, lists) = (outbox_has_work.clone(), listener.clone());
-        let told = move |changed: &[Source]| {
-            if let (Some(listener), false) = (lists.get(), changed.is_empty()) {
-                listener(changed);
-            }
-        };
-        let told_too = told.clone();
-        let after_commit = Arc::new(move |news: &News| {
-            if news.has_work {
-                work.notify_one();
-            }
-            told(&news.changed);
-        });
-        let writer_settings = WriterSettings { threads: writers, group, after_commit };
-        let (writers, mut threads) = Writers::start(&writer_settings, &backend.connect_writer())?;
-        let (readers, more) = Readers::start(readers, &backend.connect_reader())?;
-        threads.extend(more);
+        let mut inner = Inner::default();
+        inner.migrated = migrated;
         #[cfg(feature = "postgres")]
-        let listening = match backend {
-            Backend::Sqlite(_) => None,
-            Backend::Postgres(url) => {
-                let (listening, thread) = listener::Listening::start(url, Arc::new(told_too))?;
-                threads.push(thread);
-                Some(listening)
-            }
-        };
-        #[cfg(not(feature = "postgres"))]
-        drop(told_too);
-        let inner = Inner {
-            readers: Some(readers),
-            writers: Some(writers),
-            #[cfg(feature = "postgres")]
-            listening,
-            threads,
-            outbox_has_work,
-            listener,
-            migrated,
-        };
+        inner.listen(backend)?;
+        inner.start_writers(backend, settings)?;
+        inner.start_readers(backend, settings)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -284,9 +189,10 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
-        match &self.inner.readers {
-            Some(readers) => readers.run(work).await,
-            None => Err(Error::Busy),
+        match (&self.inner.replica, &self.inner.readers) {
+            (Some(replica), _) => replica.run(work).await,
+            (None, Some(readers)) => readers.run(work).await,
+            (None, None) => Err(Error::Busy),
         }
     }
 
@@ -305,8 +211,82 @@ impl Db {
     }
 }
 
+impl Inner {
+    /// Tells whoever wants to know what readers see otherwise.
+    fn teller(&self) -> impl Fn(&[Source]) + Send + Sync + use<> {
+        let listener = self.listener.clone();
+        move |changed| {
+            if let (Some(listener), false) = (listener.get(), changed.is_empty()) {
+                listener(changed);
+            }
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn listen(&mut self, backend: &Backend) -> Result<(), Error> {
+        let Backend::Postgres(routes) = backend else { return Ok(()) };
+        routes.warn();
+        self.horizon = routes.replica.is_some().then(Arc::default);
+        let hearer = Hearer { told: Arc::new(self.teller()), horizon: self.horizon.clone() };
+        let (listening, thread) = listener::Listening::start(routes.direct.clone(), hearer)?;
+        self.listening = Some(listening);
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn start_writers(&mut self, backend: &Backend, settings: &DatabaseSettings) -> Result<(), Error> {
+        // The group's cap: SQLite fills about half the waiting clients into one commit, so 256 is never met by chance; on
+        // PostgreSQL larger groups only hold row locks longer.
+        let (threads, group) = match backend {
+            Backend::Sqlite(_) => (1, 256),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => (settings.write_connections, 32),
+        };
+        let (work, tell) = (self.outbox_has_work.clone(), self.teller());
+        #[cfg(feature = "postgres")]
+        let horizon = self.horizon.clone();
+        let after_commit = Arc::new(move |conn: &mut Conn, news: &News| {
+            #[cfg(feature = "postgres")]
+            if let Some(horizon) = &horizon {
+                horizon.learn(|| conn.unit(&mut replica::written));
+            }
+            if news.has_work {
+                work.notify_one();
+            }
+            tell(&news.changed);
+        });
+        let (writers, threads) = Writers::start(&WriterSettings { threads, group, after_commit }, &backend.writing())?;
+        self.writers = Some(writers);
+        self.threads.extend(threads);
+        Ok(())
+    }
+
+    fn start_readers(&mut self, backend: &Backend, settings: &DatabaseSettings) -> Result<(), Error> {
+        let count = match backend {
+            Backend::Sqlite(_) => std::thread::available_parallelism().map_or(2, usize::from),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => settings.pool_size,
+        };
+        let (readers, threads) = Readers::start(count, &backend.reading())?;
+        let readers = Arc::new(readers);
+        self.threads.extend(threads);
+        #[cfg(feature = "postgres")]
+        if let (Backend::Postgres(routes), Some(horizon)) = (backend, &self.horizon)
+            && let Some(route) = &routes.replica
+        {
+            let replica = Arc::new(Replica { horizon: horizon.clone(), primary: readers.clone() });
+            let (replica, threads) = Readers::start_on_replica(count, &backend::connect(route), &replica)?;
+            self.replica = Some(replica);
+            self.threads.extend(threads);
+        }
+        self.readers = Some(readers);
+        Ok(())
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.replica = None;
         self.readers = None;
         self.writers = None;
         #[cfg(feature = "postgres")]

@@ -2,14 +2,17 @@
 //! that owns it, TLS by rustls. No libpq, so a fresh machine needs a C compiler and nothing else
 //! (docs/decisions/001-storage.md).
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
-use diesel_async::AsyncPgConnection;
+use diesel::connection::CacheSize;
+use diesel::result::QueryResult;
 use diesel_async::async_connection_wrapper::{AsyncConnectionWrapper, BlockOn};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -31,6 +34,8 @@ thread_local! {
     static RUNTIME: OnceCell<tokio::runtime::Runtime> = const { OnceCell::new() };
     /// The task that drives this thread's one connection; it ends when the connection does.
     static DRIVER: RefCell<Option<AbortHandle>> = const { RefCell::new(None) };
+    /// Whether this thread's one connection leads to a pooler.
+    static POOLED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs the driver's futures on the thread's own runtime. Never used from inside an async task, where it would panic.
@@ -80,23 +85,84 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take: above `statement_timeout`, so that a server that lives is the first to give up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
 
-/// What every session starts with. `statement_timeout` and `lock_timeout` are far above what a statement of ours takes.
-const SESSION: &str = "SET synchronous_commit = on; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
-                       SET idle_in_transaction_session_timeout = '60s'";
+/// What holds for every statement. The time-outs are far above what a statement of ours takes.
+const SETTINGS: [&str; 4] = [
+    "synchronous_commit = on",
+    "statement_timeout = '10s'",
+    "lock_timeout = '5s'",
+    "idle_in_transaction_session_timeout = '60s'",
+];
+
+fn set(scope: &str) -> String {
+    SETTINGS.map(|setting| format!("SET {scope} {setting};")).concat()
+}
+
+/// A way to a server.
+#[derive(Clone)]
+pub(super) struct Route {
+    /// The setting that names it.
+    setting: &'static str,
+    config: tokio_postgres::Config,
+    verified: bool,
+    /// Whether it leads to a pooler that gives each transaction another session.
+    pooled: bool,
+}
+
+impl Route {
+    /// Reads a URL; nothing is opened. An error names the setting.
+    pub fn new(setting: &'static str, url: &str, pooled: bool) -> Result<Self, Error> {
+        let (config, verified) = parse(url).map_err(|cause| Error::internal(format!("{setting}: {cause}")))?;
+        Ok(Self { setting, config, verified, pooled })
+    }
+
+    /// What an operator should know of it.
+    pub fn warn(&self) {
+        if !self.verified {
+            tracing::warn!("{}: its sslmode does not verify who the server is; verify-full does", self.setting);
+        }
+    }
+}
 
 /// Opens this thread's connection; blocks for at most five seconds. An error tells the operator what the server, or the
 /// way to it, said.
-pub(super) fn open(url: &str) -> Result<Conn, Error> {
-    parse(url)?;
+pub(super) fn open(route: &Route) -> Result<Conn, Error> {
     let opened =
-        with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(url)).await }));
-    let away = |cause: &str| Error::internal(format!("database.url: cannot reach PostgreSQL: {cause}"));
-    let mut conn: PgConn = opened
-        .map_err(|_| away("no answer within five seconds"))?
-        .map_err(|cause| away(&causes(cause.as_ref())))?
-        .into();
-    conn.batch_execute(SESSION)?;
+        with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(route)).await }));
+    let away = |cause: &str| Error::internal(format!("{}: cannot reach PostgreSQL: {cause}", route.setting));
+    let conn =
+        opened.map_err(|_| away("no answer within five seconds"))?.map_err(|cause| away(&causes(cause.as_ref())))?;
+    POOLED.set(route.pooled);
+    let mut conn: PgConn = conn.into();
+    if !route.pooled {
+        diesel::connection::SimpleConnection::batch_execute(&mut conn, &set("SESSION"))?;
+    }
     Ok(Conn::Postgres(conn))
+}
+
+/// Whether this thread's connection leads to a pooler.
+pub(super) fn is_pooled() -> bool {
+    POOLED.get()
+}
+
+/// Begins a transaction. Behind a pooler it says what otherwise the session knows.
+pub(super) fn begin(conn: &mut PgConn) -> QueryResult<()> {
+    if is_pooled() {
+        let begin = format!("BEGIN;{}", set("LOCAL"));
+        return ThreadRuntime.block_on(AnsiTransactionManager::begin_transaction_sql(&mut **conn, &begin));
+    }
+    ThreadRuntime.block_on(AnsiTransactionManager::begin_transaction(&mut **conn))
+}
+
+/// Closes all prepared statements when the transaction that is about to end is the last on this session: the driver sends a
+/// Close for each that it drops, before whatever is sent next.
+pub(super) fn forget_statements(conn: &mut PgConn) {
+    let conn: &mut AsyncPgConnection = conn;
+    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+    let is_outermost = status.transaction_depth().is_ok_and(|depth| depth.is_some_and(|depth| depth.get() == 1));
+    if is_pooled() && is_outermost {
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+    }
 }
 
 /// An error with everything below it: the driver's own sentence is often just "db error".
@@ -113,47 +179,48 @@ fn causes(error: &dyn std::error::Error) -> String {
 type Dialled = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
 /// A connection as the driver knows it, without a task that drives it.
-pub(super) async fn dial(url: &str) -> Result<Dialled, Box<dyn std::error::Error + Send + Sync>> {
-    let (config, verified) = parse(url)?;
-    let tls = MakeRustlsConnect::new(if verified { verifying_tls()? } else { trusting_tls() });
-    Ok(config.connect(tls).await?)
+pub(super) async fn dial(route: &Route) -> Result<Dialled, Box<dyn std::error::Error + Send + Sync>> {
+    let tls = MakeRustlsConnect::new(if route.verified { verifying_tls()? } else { trusting_tls() });
+    Ok(route.config.connect(tls).await?)
 }
 
-async fn connect(url: &str) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
-    let (client, connection) = dial(url).await?;
+async fn connect(route: &Route) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
+    let (client, connection) = dial(route).await?;
     let driver = tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(%cause, "a connection to PostgreSQL ended");
         }
     });
     DRIVER.set(Some(driver.abort_handle()));
-    Ok(AsyncPgConnection::try_from(client).await?)
+    if !route.pooled {
+        return Ok(AsyncPgConnection::try_from(client).await?);
+    }
+    // What it sets up takes two statements, which a pooler must not part.
+    client.batch_execute("BEGIN").await?;
+    let mut conn = AsyncPgConnection::try_from(client).await?;
+    conn.batch_execute("COMMIT").await?;
+    Ok(conn)
 }
 
 /// Reads the URL. Says whether the server's certificate must be verified: over TCP it must, unless the URL asks for less.
 /// The driver knows `disable`, `prefer` and `require` only, so `verify-full` is taken out of the URL before.
-pub(super) fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), Error> {
-    let parsed = url::Url::parse(url).map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
+fn parse(url: &str) -> Result<(tokio_postgres::Config, bool), Box<dyn std::error::Error + Send + Sync>> {
+    let parsed = url::Url::parse(url)?;
     let asked = parsed.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, mode)| mode.into_owned());
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let rest: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("sslmode=")).collect();
-    let mut config: tokio_postgres::Config = format!("{base}?{}", rest.join("&"))
-        .trim_end_matches('?')
-        .parse()
-        .map_err(|cause| Error::internal(format!("database.url: {cause}")))?;
+    let mut config: tokio_postgres::Config = format!("{base}?{}", rest.join("&")).trim_end_matches('?').parse()?;
     let (mode, verified) = match asked.as_deref() {
         Some("disable") => (SslMode::Disable, true),
         Some("prefer") => (SslMode::Prefer, false),
         Some("require") => (SslMode::Require, false),
         None | Some("verify-full") => (SslMode::Require, true),
-        Some(_) => {
-            return Err(Error::internal("database.url: sslmode is disable, prefer, require or verify-full"));
-        }
+        Some(_) => return Err("sslmode is disable, prefer, require or verify-full".into()),
     };
     let local = config.get_hosts().iter().all(|host| !matches!(host, tokio_postgres::config::Host::Tcp(_)));
     config.ssl_mode(if local && asked.is_none() { SslMode::Disable } else { mode });
     config.connect_timeout(CONNECT_LIMIT).keepalives_idle(Duration::from_secs(30)).application_name("afterword");
-    Ok((config, verified))
+    Ok((config, verified || local))
 }
 
 fn verifying_tls() -> Result<ClientConfig, rustls::Error> {

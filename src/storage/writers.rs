@@ -16,8 +16,8 @@ use super::threads::{Connect, Held, queue_full, spawn};
 use super::tx::{Buffers, News, Tx};
 use crate::error::Error;
 
-/// Told after each commit, before anybody is answered.
-pub(super) type AfterCommit = Arc<dyn Fn(&News) + Send + Sync>;
+/// Told after each commit, before anybody is answered; with the connection, outside of a transaction.
+pub(super) type AfterCommit = Arc<dyn Fn(&mut Conn, &News) + Send + Sync>;
 
 /// Write jobs that may wait: about half a second of work at the measured 10,000 jobs a second.
 const WRITE_QUEUE: usize = 4096;
@@ -249,7 +249,7 @@ impl Writer<'_> {
             Ok(news)
         });
         if let Ok(news) = &outcome {
-            (self.after_commit)(news);
+            (self.after_commit)(conn, news);
         } else {
             *buffers = Buffers::default();
             // A failed commit has rolled back already; a second rollback only says so.

@@ -7,4 +7,5 @@ mod outbox;
 mod plans;
 mod queue;
 mod reading;
+mod routes;
 mod schema;

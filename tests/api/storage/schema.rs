@@ -59,7 +59,7 @@ async fn starting_five_times_at_once(backend: Backend) {
         Backend::Sqlite => format!("sqlite:{}", folder.path().join("new/test.db").display()),
         Backend::Postgres => postgres::empty_database(),
     };
-    let settings = DatabaseSettings { url, pool_size: 1, write_connections: 1 };
+    let settings = DatabaseSettings::of(url);
     let starts = (0..5).map(|_| {
         let settings = settings.clone();
         tokio::task::spawn_blocking(move || Db::open(&settings).map(|db| db.migrated().len()))

@@ -24,7 +24,7 @@ use super::database::{Backend, TestDatabase};
 
 /// What a test asks for before the service starts.
 pub struct Builder {
-    backend: Backend,
+    database: TestDatabase,
     settings: HashMap<String, String>,
     real_mail: bool,
 }
@@ -103,13 +103,14 @@ impl Builder {
     }
 
     pub async fn start(mut self) -> TestApp {
-        let database = TestDatabase::new(self.backend);
         let folder = tempfile::tempdir().unwrap();
         let listener = App::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         self = self.set("server__listen", &address.to_string());
         self = self.set("server__workers", "2");
-        self = self.set("database__url", &database.settings.url);
+        for (key, value) in self.database.variables() {
+            self = self.set(key, &value);
+        }
         self = self.set("database__pool_size", "2");
         self = self.set("secrets__key_file", folder.path().join("secret.key").to_str().unwrap());
         let config = Config::load(None, self.settings.clone().into_iter().collect()).unwrap();
@@ -129,7 +130,7 @@ impl Builder {
             mails,
             stop,
             serving: Some(serving),
-            database,
+            database: self.database,
             _folder: folder,
         }
     }
@@ -143,7 +144,12 @@ impl TestApp {
 
     /// A service with settings of the test's own; its rate limits are the defaults.
     pub fn build(backend: Backend) -> Builder {
-        Builder { backend, settings: HashMap::new(), real_mail: false }
+        Self::on(TestDatabase::new(backend))
+    }
+
+    /// A service on a database of one's own choice.
+    pub fn on(database: TestDatabase) -> Builder {
+        Builder { database, settings: HashMap::new(), real_mail: false }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

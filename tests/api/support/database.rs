@@ -2,7 +2,7 @@
 
 use afterword::storage::{DatabaseSettings, Db};
 
-use super::postgres;
+use super::{pooler, postgres};
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,25 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// With `TEST_POOLER=1` in the environment every test on `PostgreSQL` goes through a pooler.
     pub fn new(backend: Backend) -> Self {
+        let database = Self::direct(backend);
+        if backend == Backend::Postgres && std::env::var_os("TEST_POOLER").is_some() {
+            return database.through_pooler().expect("the pooler is in front of a cluster of our own");
+        }
+        database
+    }
+
+    /// The same database through a pooler; none on a server that was there before.
+    pub fn through_pooler(mut self) -> Option<Self> {
+        let direct = self.settings.url;
+        self.settings.url = std::thread::scope(|scope| scope.spawn(|| pooler::through(&direct)).join().unwrap())?;
+        self.settings.direct_url = Some(direct);
+        self.settings.pooler = true;
+        Some(self)
+    }
+
+    fn direct(backend: Backend) -> Self {
         let (url, folder) = match backend {
             Backend::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
@@ -29,7 +47,20 @@ impl TestDatabase {
                 (url, None)
             }
         };
-        Self { settings: DatabaseSettings { url, pool_size: 2, write_connections: 2 }, _folder: folder }
+        Self {
+            settings: DatabaseSettings { pool_size: 2, write_connections: 2, ..DatabaseSettings::of(url) },
+            _folder: folder,
+        }
+    }
+
+    /// The settings as variables of the environment name them.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let settings = &self.settings;
+        let mut variables =
+            vec![("database__url", settings.url.clone()), ("database__pooler", settings.pooler.to_string())];
+        let others = [("database__direct_url", &settings.direct_url), ("database__read_url", &settings.read_url)];
+        variables.extend(others.into_iter().filter_map(|(key, url)| Some((key, url.clone()?))));
+        variables
     }
 
     pub fn open(&self) -> Db {

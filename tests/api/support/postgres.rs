@@ -1,36 +1,65 @@
 //! A `PostgreSQL` cluster of our own: made from the installed server binaries in a temporary folder, reached by a Unix
 //! socket alone, run as a user that is not root, ended and deleted with this process whatever becomes of it. Each test
-//! gets a clone of a template database in which the migrations have run.
+//! gets a clone of a template database in which the migrations have run. With `TEST_DATABASE_URL` in the environment the
+//! databases are made on the server that it names, by the role that it names.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use afterword::storage::{DatabaseSettings, Db};
 
-/// Ends the server and deletes its folder when the test process is gone: its standard input is a pipe from us.
+/// Runs a server ("$@") until the test process is gone, then ends it and deletes the folder "$0": its standard input is a
+/// pipe from us.
 const KEEPER: &str = r#"
-postgres -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=400 \
-    -c shared_buffers=64MB -c log_min_messages=fatal >"$1/log" 2>&1 &
+"$@" >"$0/log" 2>&1 </dev/null &
 server=$!
 echo started
 cat >/dev/null
 kill -INT $server; wait $server
-rm -rf "$1"
+rm -rf "$0"
 "#;
 
 struct Cluster {
-    socket: PathBuf,
+    /// The socket's folder; none for a server that was there before.
+    socket: Option<PathBuf>,
+    /// The URL of a database is this with the database's name in the middle.
+    url: (String, String),
     template_ready: Mutex<bool>,
     databases: AtomicUsize,
 }
 
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(start)
+    CLUSTER.get_or_init(|| match std::env::var("TEST_DATABASE_URL") {
+        Ok(url) => given(&url),
+        Err(_) => start(),
+    })
+}
+
+fn given(url: &str) -> Cluster {
+    let scheme = url.find("://").expect("TEST_DATABASE_URL is a postgres:// address") + 3;
+    let path = url[scheme..].find('/').map_or(url.len(), |at| scheme + at);
+    let query = url.find('?').unwrap_or(url.len());
+    Cluster::new(None, (format!("{}/", &url[..path.min(query)]), url[query..].to_owned()))
+}
+
+impl Cluster {
+    fn new(socket: Option<PathBuf>, url: (String, String)) -> Self {
+        Self { socket, url, template_ready: Mutex::new(false), databases: AtomicUsize::new(0) }
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("{}{database}{}", self.url.0, self.url.1)
+    }
+
+    /// A name that no other test, and no other run on the same server, uses.
+    fn new_name(&self) -> String {
+        format!("afterword_{}_{}", std::process::id(), self.databases.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Debian keeps the server's binaries out of the path.
@@ -46,6 +75,8 @@ fn server_path() -> String {
     folders.push("/usr/local/bin".into());
     folders.push("/usr/bin".into());
     folders.push("/bin".into());
+    // Where Debian puts PgBouncer.
+    folders.push("/usr/sbin".into());
     std::env::join_paths(folders).unwrap().into_string().unwrap()
 }
 
@@ -66,22 +97,23 @@ fn as_server_user(program: &str) -> Command {
     command
 }
 
-fn start() -> Cluster {
+/// A folder for a server, which belongs to the user that runs it.
+pub fn server_folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("afterword-postgres-").tempdir().unwrap().keep();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     if is_root() {
         // So that the keeper may delete it in the end.
         assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
     }
-    let made = as_server_user("initdb")
-        .args(["--auth=trust", "--username=afterword", "--encoding=UTF8", "--no-sync", "-D"])
-        .arg(folder.join("data"))
-        .output()
-        .expect("PostgreSQL's server binaries are installed: scripts/test does that");
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    folder
+}
+
+/// Runs a server, with its arguments, until this process ends; its output goes into `folder/log`.
+pub fn keep_running(folder: &Path, server: &[&str]) {
     let mut keeper = as_server_user("sh")
-        .args(["-c", KEEPER, "keeper"])
-        .arg(&folder)
+        .args(["-c", KEEPER])
+        .arg(folder)
+        .args(server)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -90,25 +122,86 @@ fn start() -> Cluster {
     BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
     // The pipe must stay open for as long as this process lives, and closes by itself when it ends.
     std::mem::forget(keeper);
-    let cluster = Cluster { socket: folder, template_ready: Mutex::new(false), databases: AtomicUsize::new(0) };
-    while !psql(&cluster, "SELECT 1").status.success() {
-        std::thread::yield_now();
+}
+
+/// Waits until a server answers.
+pub fn wait_for(url: &str) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let answer = psql(url, "SELECT 1");
+        if answer.status.success() {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{}", String::from_utf8_lossy(&answer.stderr));
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+fn start() -> Cluster {
+    let folder = server_folder();
+    let data = folder.join("data");
+    let made = as_server_user("initdb")
+        .args(["--auth=trust", "--username=afterword", "--encoding=UTF8", "--no-sync", "-D"])
+        .arg(&data)
+        .output()
+        .expect("PostgreSQL's server binaries are installed: scripts/test does that");
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    serve(&folder);
+    let url = ("postgres:///".to_owned(), format!("?host={}&user=afterword", folder.display()));
+    let cluster = Cluster::new(Some(folder), url);
+    wait_for(&cluster.url("postgres"));
     cluster
 }
 
-fn psql(cluster: &Cluster, sql: &str) -> std::process::Output {
+/// Runs the server whose data lies in `folder/data`, with a socket in `folder`.
+fn serve(folder: &Path) {
+    let (data, socket) = (folder.join("data"), folder.to_str().unwrap());
+    let settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=400"];
+    let more = ["shared_buffers=64MB", "log_min_messages=fatal", "max_wal_senders=4"];
+    let mut server = vec!["postgres", "-D", data.to_str().unwrap(), "-k", socket];
+    server.extend(settings.into_iter().chain(more).flat_map(|setting| ["-c", setting]));
+    keep_running(folder, &server);
+}
+
+/// Runs a statement on the database that a URL names.
+pub fn psql(url: &str, sql: &str) -> Output {
     Command::new("psql")
         .env("PATH", server_path())
-        .args(["-X", "-q", "-t", "-U", "afterword", "-d", "postgres", "-h"])
-        .arg(&cluster.socket)
-        .args(["-c", sql])
+        .args(["-X", "-q", "-A", "-t", "-d", url, "-c", sql])
         .output()
         .unwrap()
 }
 
-fn url(cluster: &Cluster, database: &str) -> String {
-    format!("postgres:///{database}?host={}&user=afterword", cluster.socket.display())
+/// A statement on the server, not on a database of a test.
+fn on_server(cluster: &Cluster, sql: &str) -> Output {
+    psql(&cluster.url("postgres"), sql)
+}
+
+/// A replica of the cluster, with a socket of its own. None on a server that was there before.
+pub fn start_replica() -> Option<PathBuf> {
+    let primary = cluster().socket.as_ref()?;
+    let folder = server_folder();
+    let copied = as_server_user("pg_basebackup")
+        .args(["-R", "--checkpoint=fast", "--no-sync", "-U", "afterword", "-h"])
+        .arg(primary)
+        .arg("-D")
+        .arg(folder.join("data"))
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+    serve(&folder);
+    wait_for(&format!("postgres:///postgres?host={}&user=afterword", folder.display()));
+    Some(folder)
+}
+
+/// The socket's folder of the cluster; none for a server that was there before.
+pub fn socket() -> Option<&'static Path> {
+    cluster().socket.as_deref()
+}
+
+/// The name of the database in a URL.
+pub fn name_of(url: &str) -> &str {
+    url.split("://").nth(1).unwrap().split('/').nth(1).unwrap().split('?').next().unwrap()
 }
 
 /// The URL of a new database in which the migrations have run.
@@ -116,37 +209,38 @@ pub fn new_database() -> String {
     let cluster = cluster();
     let mut ready = cluster.template_ready.lock().unwrap();
     if !*ready {
-        assert!(psql(cluster, "CREATE DATABASE template_afterword").status.success());
-        let settings = DatabaseSettings { url: url(cluster, "template_afterword"), pool_size: 1, write_connections: 1 };
+        let template = format!("template_afterword_{}", std::process::id());
+        assert!(on_server(cluster, &format!("CREATE DATABASE {template}")).status.success());
+        let settings = DatabaseSettings::of(cluster.url(&template));
         drop(Db::open(&settings).unwrap());
         // A template must have no sessions; ours take a moment to end.
-        let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'template_afterword'";
-        while !psql(cluster, sessions).stdout.trim_ascii().is_empty() {}
+        let sessions = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{template}'");
+        while !on_server(cluster, &sessions).stdout.trim_ascii().is_empty() {}
         *ready = true;
     }
-    let name = format!("t{}", cluster.databases.fetch_add(1, Ordering::Relaxed));
-    let made = psql(cluster, &format!("CREATE DATABASE {name} TEMPLATE template_afterword"));
+    let name = cluster.new_name();
+    let template = format!("template_afterword_{}", std::process::id());
+    let made = on_server(cluster, &format!("CREATE DATABASE {name} TEMPLATE {template}"));
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    url(cluster, &name)
+    cluster.url(&name)
 }
 
 /// The URL of a new database without any table.
 pub fn empty_database() -> String {
     let cluster = cluster();
-    let name = format!("e{}", cluster.databases.fetch_add(1, Ordering::Relaxed));
-    assert!(psql(cluster, &format!("CREATE DATABASE {name}")).status.success());
-    url(cluster, &name)
+    let name = cluster.new_name();
+    assert!(on_server(cluster, &format!("CREATE DATABASE {name}")).status.success());
+    cluster.url(&name)
 }
 
 /// Takes the database that a URL names away from whoever uses it.
 pub fn drop_database(url: &str) {
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
-    assert!(psql(cluster(), &format!("DROP DATABASE {name} WITH (FORCE)")).status.success());
+    assert!(on_server(cluster(), &format!("DROP DATABASE {} WITH (FORCE)", name_of(url))).status.success());
 }
 
 /// Ends all sessions of the database that a URL names, as a restart of the server would.
 pub fn end_sessions(url: &str) {
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let name = name_of(url);
     let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-    assert!(psql(cluster(), &sql).status.success());
+    assert!(on_server(cluster(), &sql).status.success());
 }
