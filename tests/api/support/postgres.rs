@@ -126,7 +126,7 @@ pub fn keep_running(folder: &Path, server: &[&str]) {
 
 /// Waits until a server answers.
 pub fn wait_for(url: &str) {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
     loop {
         let answer = psql(url, "SELECT 1");
         if answer.status.success() {
