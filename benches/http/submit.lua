@@ -1,5 +1,6 @@
--- wrk: every request is another comment, over 100 articles, from another address (the server trusts this machine's word).
+-- wrk: every request is another comment, over 100 articles (or $ARTICLES), from another address (the server trusts this machine's word).
 local number = 0
+local articles = tonumber(os.getenv("ARTICLES") or "100")
 local run = tostring(os.time()) .. tostring(math.random(1, 1000000))
 local text = string.rep("A comment of ordinary length, with some *emphasis* and a `word` of code. ", 5)
 local headers = { ["Content-Type"] = "application/json" }
@@ -9,7 +10,7 @@ request = function()
   headers["X-Forwarded-For"] = string.format("10.%d.%d.%d", number % 250, math.floor(number / 250) % 250, math.floor(number / 62500) % 250)
   local body = string.format(
     '{"article":"article-%d","name":"Reader %d","email":"reader-%d@example.org","body":"%s %s-%d"}',
-    number % 100, number % 5000, number % 5000, text, run, number)
+    number % articles, number % 5000, number % 5000, text, run, number)
   return wrk.format("POST", "/api/v1/sites/default/comments", headers, body)
 end
 

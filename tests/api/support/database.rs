@@ -29,6 +29,9 @@ impl TestDatabase {
 
     /// The same database through a pooler; none on a server that was there before.
     pub fn through_pooler(mut self) -> Option<Self> {
+        if self.settings.pooler {
+            return Some(self);
+        }
         let direct = self.settings.url;
         self.settings.url = std::thread::scope(|scope| scope.spawn(|| pooler::through(&direct)).join().unwrap())?;
         self.settings.direct_url = Some(direct);
