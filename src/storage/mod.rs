@@ -23,6 +23,7 @@ pub mod outbox;
 mod postgres;
 pub mod queue;
 pub mod schema;
+pub mod shared_limits;
 pub mod sites;
 mod sqlite;
 mod threads;

@@ -8,3 +8,4 @@ mod plans;
 mod queue;
 mod reading;
 mod schema;
+mod shared_limits;

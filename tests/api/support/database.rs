@@ -32,6 +32,11 @@ impl TestDatabase {
         Self { settings: DatabaseSettings { url, pool_size: 2, write_connections: 2 }, _folder: folder }
     }
 
+    /// The same database for somebody else; its files go with the first.
+    pub fn beside(&self) -> Self {
+        Self { settings: self.settings.clone(), _folder: None }
+    }
+
     pub fn open(&self) -> Db {
         // On a thread of its own: opening blocks, and the driver does so on a runtime of its own.
         std::thread::scope(|scope| scope.spawn(|| Db::open(&self.settings).unwrap()).join().unwrap())
