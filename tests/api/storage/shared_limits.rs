@@ -71,8 +71,8 @@ async fn askers_in_all_orders_do_not_lock_each_other_out() {
     let answers = futures_util::future::join_all(asks).await;
     let passed = answers.into_iter().filter(|before| before.as_ref().unwrap()[0] < now + 700 * SECOND).count();
     assert_eq!(passed, 700, "neither one too many nor one too few");
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(postgres::run(&database.settings.url, deadlocks), "0");
+    drop(instances);
+    assert_eq!(postgres::deadlocks(&database.settings.url), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -159,3 +159,11 @@ pub fn run(url: &str, sql: &str) -> String {
     assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
+
+/// How many deadlocks the server found in the database that a URL names. Waits until nobody uses it any more: only then has
+/// everybody told.
+pub fn deadlocks(url: &str) -> String {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while run(url, others) != "0" {}
+    run(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+}
