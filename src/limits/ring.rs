@@ -81,9 +81,11 @@ impl Ring {
 
     /// What the ring of all instances is asked for.
     pub fn toll(&self, key: [u8; 16]) -> Toll {
-        let period = self.quota.replenish_interval();
-        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX).max(1);
-        Toll { key, period: micros(period), span: micros(period * self.quota.burst_size().get()) }
+        // Far above every setting that makes sense, and far below what the database's sums could not hold.
+        const MOST: i64 = 1 << 60;
+        let period = i64::try_from(self.quota.replenish_interval().as_micros()).unwrap_or(MOST).clamp(1, MOST);
+        let span = period.saturating_mul(self.quota.burst_size().get().into()).min(MOST);
+        Toll { key, period, span }
     }
 
     /// What is left for a key.

@@ -52,6 +52,9 @@ async fn a_clock_far_ahead_locks_nobody_out() {
     assert_eq!(ask(&limits, &ring, now).await, [now + 3 * SECOND], "as if it were spent, and no more");
     postgres::run(&database.settings.url, &format!("UPDATE rate_limits SET arrival = {}", i64::MAX / 2));
     assert_eq!(ask(&limits, &ring, now).await, [now + 3 * SECOND]);
+    let widest = [Toll { key: [2; 16], period: 1 << 60, span: 1 << 60 }];
+    assert_eq!(ask(&limits, &widest, now).await, [now]);
+    assert_eq!(ask(&limits, &widest, now).await, [now + (1 << 60)], "the widest ring is no sum too large");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
