@@ -20,10 +20,11 @@ use crate::http::{self, State, StateParts};
 use crate::jobs::{Worker, housekeeping};
 use crate::keys::Keys;
 use crate::limits::address::TrustedProxies;
-use crate::limits::rings::Rings;
+use crate::limits::rings::{Common, Rings};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::service::{Rules, Service};
+use crate::storage::shared_limits::SharedLimits;
 use crate::storage::{DatabaseSettings, Db, meta, migrations};
 
 /// Requests that are being answered get this long when the service stops.
@@ -63,11 +64,13 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How mail leaves; none: as the settings say.
     pub mailer: Option<Mailer>,
+    /// How long a visitor waits for the rate limits that instances share.
+    pub patience: Duration,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::default()), mailer: None }
+        Self { clock: Arc::new(SystemClock::default()), mailer: None, patience: Duration::from_millis(250) }
     }
 }
 
@@ -151,6 +154,18 @@ pub(crate) fn database_settings(config: &Config) -> DatabaseSettings {
     }
 }
 
+/// What instances on one PostgreSQL share of their rate limits; nothing on SQLite, or when there are none.
+async fn open_limits(config: &Config, service: &Service, patience: Duration) -> Result<Option<Common>, Error> {
+    if !config.limits.enabled {
+        return Ok(None);
+    }
+    let settings = database_settings(config);
+    let opened = tokio::task::spawn_blocking(move || SharedLimits::open(&settings)).await;
+    let keys = service.keys.clone();
+    let hash = Box::new(move |parts: &[&[u8]]| keys.limit_hash(parts));
+    Ok(opened.map_err(Error::internal)??.map(|limits| Common { limits, hash, patience }))
+}
+
 /// What to say when there is no key for a database.
 pub(crate) fn missing_key(path: &Path) -> Error {
     Error::internal(format!(
@@ -185,7 +200,8 @@ impl App {
         };
         let metrics = Arc::new(Metrics::new()?);
         let worker = Arc::new(Worker::new(service.clone(), mailer, metrics.clone(), config)?);
-        let rings = Rings::new(&config.limits, parts.clock);
+        let common = open_limits(config, &service, parts.patience).await?;
+        let rings = Rings::new(&config.limits, parts.clock, common);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
         let cache = Cache::new(u64::from(config.cache.megabytes) << 20);
         let public_url = config.server.public_url.clone();
@@ -217,13 +233,16 @@ impl App {
         let figures = tokio::spawn(self.state.metrics.clone().keep_small(quiet.clone()));
         let jobs = tokio::spawn(self.worker.clone().run(quiet.clone()));
         let house = tokio::spawn(housekeeping::run(self.service.clone(), quiet.clone()));
+        let (state, until) = (self.state.clone(), quiet.clone());
+        let limits = tokio::spawn(async move { state.rings.keep_house(until).await });
         let served = self.serve(sockets.requests, stop).await;
         quiet.cancel();
         // Last, so that the figures can be read until the requests that have begun are finished.
         if let Some(metrics) = metrics {
             metrics.stop(false).await;
         }
-        let ended = tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house, figures) }).await;
+        let ended =
+            tokio::time::timeout(Duration::from_secs(2), async { tokio::join!(jobs, house, figures, limits) }).await;
         if ended.is_err() {
             tracing::info!("a mail was still on its way; it stays in the outbox");
         }

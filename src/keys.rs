@@ -154,6 +154,11 @@ impl Keys {
         self.current.lookup("request", parts).to_vec()
     }
 
+    /// A keyed hash of whom a rate limit counts, for limits that instances share.
+    pub fn limit_hash(&self, parts: &[&[u8]]) -> [u8; 16] {
+        *self.current.lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
+    }
+
     /// The secret that stands for an author on a site. Derived, so that a repeated answer can repeat it.
     pub fn author_token(&self, site: SiteId, author: AuthorId) -> String {
         let mut bytes = Vec::with_capacity(36);

@@ -37,12 +37,17 @@ enum Kind {
 }
 
 /// What each of them means.
-const MEANINGS: [(Kind, &str, &str); 19] = [
+const MEANINGS: [(Kind, &str, &str); 20] = [
     (Kind::Counter, REQUESTS, "Requests by method, pattern of the route and class of the status."),
     (Kind::Histogram, REQUEST_SECONDS, "Seconds until the answer was made, without answers that lay ready."),
     (Kind::Counter, SUBMITTED, "New comments that were stored, held or published."),
     (Kind::Counter, "afterword_limited_total", "What a rate limit refused, by the ring with the longest wait."),
     (Kind::Counter, "afterword_limit_overflows_total", "How often a ring was too full to remember a newcomer."),
+    (
+        Kind::Counter,
+        "afterword_shared_limit_failures_total",
+        "How often an instance went by its own limits, as the shared ones failed.",
+    ),
     (Kind::Gauge, "afterword_queue_pending", "Comments and edits that wait for a moderator."),
     (Kind::Gauge, "afterword_queue_oldest_pending_seconds", "Age of the oldest comment that waits; 0 without one."),
     (Kind::Gauge, "afterword_outbox_waiting", "Work in the outbox that is due now or later."),

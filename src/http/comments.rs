@@ -87,7 +87,7 @@ pub async fn submit(
         BodyType::Json => {
             let fields = Fields::parse(&body)?;
             let site = state.site(&request)?;
-            let author = author(&request, &state, &site)?;
+            let author = author(&request, &state, &site).await?;
             state.check_origin(&request, &site, false)?;
             let mut key_faults = Vec::new();
             let key =
@@ -110,13 +110,13 @@ pub struct Form {
 }
 
 /// The author that the request's token names. A token that we did not make is 401, and too many of those are 429.
-pub fn author(request: &HttpRequest, state: &State, site: &Site) -> Result<Option<AuthorId>, ApiError> {
+pub async fn author(request: &HttpRequest, state: &State, site: &Site) -> Result<Option<AuthorId>, ApiError> {
     let read = |token: &str| state.service.keys.read_author_token(site.id, token);
     match request::bearer(request.headers()).map(|token| token.map(read)) {
         Ok(None) => Ok(None),
         Ok(Some(Some(author))) => Ok(Some(author)),
         Ok(Some(None)) => {
-            Err(state.wrong_token(request, "This author token is not valid here. Send the comment without it."))
+            Err(state.wrong_token(request, "This author token is not valid here. Send the comment without it.").await)
         }
         Err(error) => Err(error.into()),
     }
@@ -139,8 +139,8 @@ pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: F
     match state.service.prepare(site, sent).await? {
         Prepared::Replay(receipt) => Ok(receipt),
         Prepared::New(draft) => {
-            state.rings.admit(Posting { from, site: site_id, article: &article }).map_err(Error::RateLimited)?;
-            let calm = state.rings.email_is_calm(&draft.email_hash);
+            state.rings.admit(Posting { from, site: site_id, article: &article }).await.map_err(Error::RateLimited)?;
+            let calm = state.rings.email_is_calm(&draft.email_hash).await;
             let receipt = state.service.store(*draft, calm).await?;
             state.metrics.submitted(receipt.status == Status::Approved);
             Ok(receipt)

@@ -33,7 +33,7 @@ struct Posted<'a> {
 pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result<HttpResponse, ApiError> {
     let pairs = Pairs::parse(body)?;
     let site = state.site(request)?;
-    let author = author(request, state, &site)?;
+    let author = author(request, state, &site).await?;
     state.check_origin(request, &site, true)?;
     let mut faults = Vec::new();
     let raw = read_fields(&pairs, &mut faults);

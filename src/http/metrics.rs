@@ -56,6 +56,7 @@ async fn told(state: &State) -> HttpResponse {
         metrics.counted_by("afterword_limited_total", ("ring", ring), refused);
     }
     metrics.counted("afterword_limit_overflows_total", state.rings.overflows());
+    metrics.counted("afterword_shared_limit_failures_total", state.rings.shared_failures());
     metrics.counted("afterword_cache_misses_total", state.cache.made());
     metrics.counted("afterword_writer_groups_total", written.groups);
     metrics.counted("afterword_writer_jobs_total", written.jobs);

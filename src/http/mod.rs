@@ -40,7 +40,7 @@ use crate::service::Service;
 pub struct State {
     /// The use cases.
     pub service: Arc<Service>,
-    /// The rate limits of this process.
+    /// The rate limits.
     pub rings: Rings,
     /// Answers that are ready.
     pub cache: Cache,
@@ -127,8 +127,8 @@ impl State {
     }
 
     /// 401 for a wrong token, or 429 when there were too many of them.
-    fn wrong_token(&self, request: &HttpRequest, text: &'static str) -> ApiError {
-        match self.rings.wrong_credentials(request::client(request, self)) {
+    async fn wrong_token(&self, request: &HttpRequest, text: &'static str) -> ApiError {
+        match self.rings.wrong_credentials(request::client(request, self)).await {
             Ok(()) => Error::Unauthenticated(text).into(),
             Err(wait) => Error::RateLimited(wait).into(),
         }

@@ -98,7 +98,7 @@ async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, Ap
     let token = request::bearer(request.headers())?.ok_or(missing)?;
     match state.service.access_by_token(token).await? {
         Some(access) => Ok(access),
-        None => Err(state.wrong_token(request, "This access token is not valid: unknown, over, or taken back.")),
+        None => Err(state.wrong_token(request, "This access token is not valid: unknown, over, or taken back.").await),
     }
 }
 

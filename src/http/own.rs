@@ -34,7 +34,7 @@ async fn own(request: &HttpRequest, state: &State) -> Result<(Comment, AuthorId)
     let token = request::bearer(request.headers())?.ok_or(missing)?.to_owned();
     let id: Option<CommentId> = request.match_info().get("id").and_then(|id| id.parse().ok());
     let Some((author, comment)) = state.service.author_and_comment(&token, id).await? else {
-        return Err(state.wrong_token(request, "This author token is not valid here."));
+        return Err(state.wrong_token(request, "This author token is not valid here.").await);
     };
     Ok((comment.ok_or(Error::NotFound)?, author))
 }
@@ -90,7 +90,7 @@ async fn admit(request: &HttpRequest, state: &State, comment: &Comment) -> Resul
     let article = state.service.db.read(move |conn| articles::by_ids(conn, &[id])).await?.remove(&id);
     let key = article.ok_or(Error::NotFound)?.key;
     let posting = Posting { from: request::client(request, state), site: comment.site_id, article: &key };
-    state.rings.admit(posting).map_err(Error::RateLimited)
+    state.rings.admit(posting).await.map_err(Error::RateLimited)
 }
 
 /// Deletes the author's own comment for good.

@@ -2,97 +2,22 @@
 //! passes all of them or consumes none. Requests with faults, wrong credentials and e-mail addresses have rings of their
 //! own.
 
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use governor::clock::Clock as _;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::{Quota, RateLimiter};
+use tokio_util::sync::CancellationToken;
 
 use super::address::ClientAddress;
-use super::table::{LimiterClock, Store, Table};
+pub use super::ring::Allowance;
+use super::ring::Ring;
+pub use super::shared::Common;
+use super::shared::Shared;
+use super::table::LimiterClock;
 use crate::clock::Clock;
-use crate::config::{Limits, Ring as RingSettings};
+use crate::config::Limits;
 use crate::domain::ids::SiteId;
-
-type Limiter = RateLimiter<u64, Store, LimiterClock, NoOpMiddleware<Nanos>>;
-
-/// One limit for many keys.
-struct Ring {
-    table: Arc<Table>,
-    quota: Quota,
-    clock: LimiterClock,
-    /// Looks whether one more is allowed, and remembers nothing.
-    looks: Limiter,
-    /// Takes one.
-    takes: Limiter,
-    /// How often it said no.
-    refused: AtomicU64,
-}
-
-/// What is left of a ring for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
-    /// Requests that may come at once.
-    pub burst: u32,
-    /// The time in which a whole burst comes back.
-    pub window: Duration,
-    /// What is left now.
-    pub remaining: u32,
-    /// The time until one more comes back; zero when all are there.
-    pub next: Duration,
-}
-
-impl Ring {
-    fn new(settings: RingSettings, places: usize, clock: &LimiterClock) -> Self {
-        let table = Arc::new(Table::new(places, clock.clone()));
-        let period = Duration::from_secs_f64(settings.seconds).max(Duration::from_nanos(1));
-        let burst = NonZeroU32::new(settings.burst).unwrap_or(NonZeroU32::MIN);
-        // None only for a period of zero.
-        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
-        let limiter = |remembers| RateLimiter::new(quota, Store { table: table.clone(), remembers }, clock.clone());
-        let (looks, takes, refused) = (limiter(false), limiter(true), AtomicU64::new(0));
-        Self { looks, takes, quota, clock: clock.clone(), table, refused }
-    }
-
-    fn key(&self, value: impl std::hash::Hash) -> u64 {
-        self.table.key(value)
-    }
-
-    fn look(&self, key: u64) -> Result<(), Duration> {
-        self.looks.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
-    }
-
-    fn take(&self, key: u64) -> Result<(), Duration> {
-        let taken = self.takes.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()));
-        if taken.is_err() {
-            self.refuse();
-        }
-        taken
-    }
-
-    fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn allowance(&self, key: u64) -> Allowance {
-        let period = self.quota.replenish_interval();
-        let burst = self.quota.burst_size().get();
-        let now = Duration::from(self.clock.now());
-        let ahead =
-            self.table.arrival(key).map_or(Duration::ZERO, |arrival| Duration::from(arrival).saturating_sub(now));
-        let taken = u32::try_from(ahead.as_nanos().div_ceil(period.as_nanos().max(1))).unwrap_or(u32::MAX);
-        Allowance {
-            burst,
-            window: period * burst,
-            remaining: burst.saturating_sub(taken),
-            next: ahead.saturating_sub(period * taken.saturating_sub(1)),
-        }
-    }
-}
+use crate::storage::shared_limits::Toll;
 
 /// Who sends what where.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +30,7 @@ pub struct Posting<'a> {
     pub article: &'a str,
 }
 
-/// All rings of this process.
+/// The rings of this process, and what it shares with other instances.
 pub struct Rings {
     enabled: bool,
     address: Ring,
@@ -116,11 +41,32 @@ pub struct Rings {
     email: Ring,
     invalid: Ring,
     credentials: Ring,
+    shared: Option<Shared>,
+}
+
+/// A ring, and whom it counts.
+struct Ask<'a> {
+    ring: &'a Ring,
+    key: u64,
+    /// The same for all instances, if there may be others.
+    toll: Option<Toll>,
+}
+
+/// The numbers of the rings that are shared: the same in all instances and versions, and the higher, the more pass it.
+mod number {
+    pub const CREDENTIALS: u8 = 1;
+    pub const EMAIL: u8 = 2;
+    pub const ADDRESS: u8 = 3;
+    pub const NETWORK: u8 = 4;
+    pub const ARTICLE: u8 = 5;
+    pub const SITE: u8 = 6;
+    pub const ALL: u8 = 7;
 }
 
 impl Rings {
     /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
-    pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+    /// `common` is what all instances go by; without it each of them lets as much pass as one.
+    pub fn new(limits: &Limits, clock: Arc<dyn Clock>, common: Option<Common>) -> Self {
         let clock = LimiterClock::new(clock);
         let ring = |settings, places| Ring::new(settings, places, &clock);
         Self {
@@ -133,51 +79,79 @@ impl Rings {
             email: ring(limits.email, 1 << 18),
             invalid: ring(limits.invalid, 1 << 18),
             credentials: ring(limits.credentials, 1 << 17),
+            shared: common.map(|common| Shared::new(common, clock.clone())),
         }
     }
 
     /// Lets a legal comment pass, or tells how long to wait until all rings would let it. A comment that does not pass
     /// consumes nothing.
-    pub fn admit(&self, posting: Posting<'_>) -> Result<(), Duration> {
+    pub async fn admit(&self, posting: Posting<'_>) -> Result<(), Duration> {
         if !self.enabled {
             return Ok(());
         }
-        let rings = [
-            (&self.address, self.address.key(posting.from.host())),
-            (&self.network, self.network.key(posting.from.network())),
-            (&self.article, self.article.key((posting.site, posting.article))),
-            (&self.site, self.site.key(posting.site)),
-            (&self.all, self.all.key(())),
-        ];
-        let waits = rings.iter().filter_map(|(ring, key)| Some((ring, ring.look(*key).err()?)));
-        match waits.max_by_key(|(_, wait)| *wait) {
-            Some((ring, wait)) => {
-                ring.refuse();
-                Err(wait)
-            }
-            // Another request may have taken the last one since: then it is this one that waits.
-            None => rings.iter().try_for_each(|(ring, key)| ring.take(*key)),
-        }
+        let (host, network, site) = (octets(posting.from.host()), octets(posting.from.network()), posting.site);
+        self.pass(&[
+            self.ask(&self.address, number::ADDRESS, &[&host]),
+            self.ask(&self.network, number::NETWORK, &[&network]),
+            self.ask(&self.article, number::ARTICLE, &[site.as_bytes(), posting.article.as_bytes()]),
+            self.ask(&self.site, number::SITE, &[site.as_bytes()]),
+            self.ask(&self.all, number::ALL, &[]),
+        ])
+        .await
     }
 
     /// Whether an e-mail address (by its keyed hash) is still below its ceiling; takes one.
-    pub fn email_is_calm(&self, email_hash: &[u8]) -> bool {
-        !self.enabled || self.email.take(self.email.key(email_hash)).is_ok()
+    pub async fn email_is_calm(&self, email_hash: &[u8]) -> bool {
+        !self.enabled || self.pass(&[self.ask(&self.email, number::EMAIL, &[email_hash])]).await.is_ok()
     }
 
-    /// Counts a request with faults.
+    /// Counts a request with faults. What it protects is this process, so this ring is not shared.
     pub fn invalid(&self, from: ClientAddress) -> Result<(), Duration> {
-        if self.enabled { self.invalid.take(self.invalid.key(from.host())) } else { Ok(()) }
+        if self.enabled { self.invalid.take(self.invalid.table.key(&[&octets(from.host())])) } else { Ok(()) }
     }
 
     /// Counts a wrong token.
-    pub fn wrong_credentials(&self, from: ClientAddress) -> Result<(), Duration> {
-        if self.enabled { self.credentials.take(self.credentials.key(from.host())) } else { Ok(()) }
+    pub async fn wrong_credentials(&self, from: ClientAddress) -> Result<(), Duration> {
+        if !self.enabled {
+            return Ok(());
+        }
+        self.pass(&[self.ask(&self.credentials, number::CREDENTIALS, &[&octets(from.host())])]).await
+    }
+
+    /// Looks after what is shared until it is told to stop.
+    pub async fn keep_house(&self, stop: CancellationToken) {
+        if let Some(shared) = &self.shared {
+            shared.keep_house(stop).await;
+        }
+    }
+
+    fn ask<'a>(&self, ring: &'a Ring, number: u8, whom: &[&[u8]]) -> Ask<'a> {
+        let toll = self.shared.as_ref().map(|shared| ring.toll(shared.key(number, whom)));
+        Ask { ring, key: ring.table.key(whom), toll }
+    }
+
+    /// Takes one from each ring, or from none. What this process knows to be spent is refused at once; else the rings of
+    /// all instances decide; and when they do not answer, those of this process do.
+    async fn pass(&self, asks: &[Ask<'_>]) -> Result<(), Duration> {
+        longest(asks.iter().map(|ask| (ask.ring, ask.ring.look(ask.key).unwrap_or_default())))?;
+        let tolls: Option<Vec<Toll>> = asks.iter().map(|ask| ask.toll.clone()).collect();
+        let answer = match (&self.shared, tolls) {
+            (Some(shared), Some(tolls)) => shared.ask(tolls).await,
+            _ => None,
+        };
+        let Some(answer) = answer else {
+            // Another request may have taken the last one since: then it is this one that waits.
+            return asks.iter().try_for_each(|ask| ask.ring.take(ask.key));
+        };
+        for (ask, told) in asks.iter().zip(&answer) {
+            ask.ring.table.raise(ask.key, told.arrival);
+        }
+        longest(asks.iter().zip(&answer).map(|(ask, told)| (ask.ring, told.wait)))
     }
 
     /// What is left of the address ring; none when limits are off.
     pub fn allowance(&self, from: ClientAddress) -> Option<Allowance> {
-        self.enabled.then(|| self.address.allowance(self.address.key(from.host())))
+        self.enabled.then(|| self.address.allowance(self.address.table.key(&[&octets(from.host())])))
     }
 
     /// How often a table was too full to remember a newcomer.
@@ -185,10 +159,15 @@ impl Rings {
         self.named().iter().map(|(_, ring)| ring.table.overflows()).sum()
     }
 
+    /// How often this process had to go by its own rings, because those of all instances did not answer.
+    pub fn shared_failures(&self) -> u64 {
+        self.shared.as_ref().map_or(0, Shared::failures)
+    }
+
     /// How often each ring refused something since the start. A comment counts once, for the ring that lets it wait longest;
     /// `email` counts the comments that are held for it.
     pub fn refused(&self) -> [(&'static str, u64); 8] {
-        self.named().map(|(name, ring)| (name, ring.refused.load(Ordering::Relaxed)))
+        self.named().map(|(name, ring)| (name, ring.refused()))
     }
 
     fn named(&self) -> [(&'static str, &Ring); 8] {
@@ -205,8 +184,32 @@ impl Rings {
     }
 }
 
+/// Refuses for the longest of the waits, if there is one, and counts it for its ring.
+fn longest<'a>(waits: impl Iterator<Item = (&'a Ring, Duration)>) -> Result<(), Duration> {
+    match waits.filter(|(_, wait)| !wait.is_zero()).max_by_key(|(_, wait)| *wait) {
+        Some((ring, wait)) => {
+            ring.refuse();
+            Err(wait)
+        }
+        None => Ok(()),
+    }
+}
+
+/// IPv4 as IPv6 writes it, so that no two blocks look alike.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+    .octets()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::config::Config;
     use crate::domain::time::Timestamp;
@@ -233,7 +236,7 @@ mod tests {
     fn rings() -> (Arc<Hand>, Rings) {
         let clock = Arc::new(Hand::default());
         clock.advance(1000.0);
-        let rings = Rings::new(&Config::load(None, Vec::new()).unwrap().limits, clock.clone());
+        let rings = Rings::new(&Config::load(None, Vec::new()).unwrap().limits, clock.clone(), None);
         (clock, rings)
     }
 
@@ -242,7 +245,11 @@ mod tests {
     }
 
     fn post(rings: &Rings, address: &str) -> Result<(), Duration> {
-        rings.admit(Posting { from: from(address), site: SiteId(Uuid::nil()), article: "a" })
+        // Nothing is shared here, so nothing waits.
+        rings
+            .admit(Posting { from: from(address), site: SiteId(Uuid::nil()), article: "a" })
+            .now_or_never()
+            .expect("at once")
     }
 
     #[test]
@@ -329,21 +336,24 @@ mod tests {
         let (clock, rings) = rings();
         let known = from("198.51.100.7");
         for _ in 0..3 {
-            rings.address.take(rings.address.key(known.host())).unwrap();
+            rings.address.take(rings.address.table.key(&[&octets(known.host())])).unwrap();
         }
         for n in 0..3_000_000_u32 {
-            let key = rings.address.key(std::net::IpAddr::V4(n.into()));
+            let key = rings.address.table.key(&[&n.to_be_bytes()]);
             rings.address.take(key).unwrap();
         }
         assert!(rings.overflows() > 1_000_000, "more addresses than places");
-        assert!(rings.address.take(rings.address.key(known.host())).is_err(), "a known visitor is judged rightly");
+        assert!(
+            rings.address.take(rings.address.table.key(&[&octets(known.host())])).is_err(),
+            "a known visitor is judged rightly"
+        );
         // An address that found no place passes this ring again and again: the wider ring stops it.
         let passed = (0..100).filter(|_| post(&rings, "255.255.255.1").is_ok()).count();
         assert!((3..=30).contains(&passed), "{passed}");
         clock.advance(60.0);
         let before = rings.overflows();
         for n in 0..20_000_u32 {
-            rings.address.take(rings.address.key(std::net::IpAddr::V4((n + 7_000_000).into()))).unwrap();
+            rings.address.take(rings.address.table.key(&[&(n + 7_000_000).to_be_bytes()])).unwrap();
         }
         assert_eq!(rings.overflows(), before, "places whose time is past are free again");
     }
@@ -354,18 +364,18 @@ mod tests {
         let here = from("203.0.113.9");
         assert_eq!((0..40).filter(|_| rings.invalid(here).is_ok()).count(), 30);
         post(&rings, "203.0.113.9").unwrap();
-        assert_eq!((0..40).filter(|_| rings.wrong_credentials(here).is_ok()).count(), 10);
-        assert_eq!((0..40).filter(|_| rings.email_is_calm(b"hash")).count(), 20);
+        assert_eq!((0..40).filter(|_| rings.wrong_credentials(here).now_or_never().unwrap().is_ok()).count(), 10);
+        assert_eq!((0..40).filter(|_| rings.email_is_calm(b"hash").now_or_never().unwrap()).count(), 20);
     }
 
     #[test]
     fn switched_off_they_let_everything_pass() {
         let mut limits = Config::load(None, Vec::new()).unwrap().limits;
         limits.enabled = false;
-        let rings = Rings::new(&limits, Arc::new(Hand::default()));
+        let rings = Rings::new(&limits, Arc::new(Hand::default()), None);
         for _ in 0..100 {
             post(&rings, "203.0.113.9").unwrap();
-            assert!(rings.email_is_calm(b"hash"));
+            assert!(rings.email_is_calm(b"hash").now_or_never().unwrap());
         }
         assert_eq!(rings.allowance(from("203.0.113.9")), None);
     }

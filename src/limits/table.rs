@@ -64,9 +64,9 @@ impl Table {
         }
     }
 
-    /// The key of a value, hashed with a secret of this process, so that nobody can aim at a bucket.
-    pub fn key(&self, value: impl std::hash::Hash) -> u64 {
-        self.hasher.hash_one(value).max(1)
+    /// The key of whom a ring counts, hashed with a secret of this process, so that nobody can aim at a bucket.
+    pub fn key(&self, parts: &[&[u8]]) -> u64 {
+        self.hasher.hash_one(parts).max(1)
     }
 
     /// How often a newcomer found no place.
@@ -79,6 +79,25 @@ impl Table {
         self.look(key, false, |bucket, now| {
             bucket.iter().find(|place| place[0] == key && place[1] > now).map(|place| Nanos::from(place[1]))
         })
+    }
+
+    /// Sets the arrival time of a key to `arrival`, unless it is later already.
+    pub fn raise(&self, key: u64, arrival: Nanos) {
+        self.look(key, true, |bucket, now| {
+            let known = bucket.iter().find(|place| place[0] == key).map_or(0, |place| place[1]);
+            if arrival.as_u64() > known.max(now) {
+                self.keep(bucket, key, [now, arrival.as_u64()]);
+            }
+        });
+    }
+
+    /// Writes the arrival time of a key into its bucket; it is not remembered where all places are in use.
+    fn keep(&self, bucket: &mut [[u64; 2]], key: u64, [now, arrival]: [u64; 2]) {
+        let known = bucket.iter().position(|place| place[0] == key);
+        match known.or_else(|| bucket.iter().position(|place| place[1] <= now)).and_then(|at| bucket.get_mut(at)) {
+            Some(place) => *place = [key, arrival],
+            None => _ = self.overflows.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Runs `work` on the bucket of a key (an empty one where nothing was ever written), with the time in nanoseconds.
@@ -112,15 +131,10 @@ impl StateStore for Store {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         self.table.look(*key, self.remembers, |bucket, now| {
-            let known = bucket.iter().position(|place| place[0] == *key);
-            let arrival = known.and_then(|at| bucket.get(at)).map(|place| place[1]).filter(|arrival| *arrival > now);
-            let (outcome, next) = decide(arrival.map(Nanos::from))?;
+            let arrival = bucket.iter().find(|place| place[0] == *key).map(|place| place[1]);
+            let (outcome, next) = decide(arrival.filter(|arrival| *arrival > now).map(Nanos::from))?;
             if self.remembers {
-                let place = known.or_else(|| bucket.iter().position(|place| place[1] <= now));
-                match place.and_then(|at| bucket.get_mut(at)) {
-                    Some(place) => *place = [*key, next.as_u64()],
-                    None => _ = self.table.overflows.fetch_add(1, Ordering::Relaxed),
-                }
+                self.table.keep(bucket, *key, [now, next.as_u64()]);
             }
             Ok(outcome)
         })

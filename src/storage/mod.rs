@@ -30,6 +30,7 @@ mod postgres;
 pub mod queue;
 mod replica;
 pub mod schema;
+pub mod shared_limits;
 pub mod sites;
 mod sqlite;
 mod threads;

@@ -18,7 +18,8 @@ on_both_databases!(
     on_a_socket_of_their_own_they_are_not_here,
 );
 
-async fn figures(app: &TestApp) -> Figures {
+/// What `/metrics` tells.
+pub async fn figures(app: &TestApp) -> Figures {
     let admin = app.moderator("admin@example.org", Role::Admin, &[]).await;
     let answer = app.send(app.request(Method::GET, "/metrics").bearer_auth(&admin.token)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

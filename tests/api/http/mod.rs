@@ -3,6 +3,7 @@
 mod corpora;
 mod errors;
 mod form;
+mod instances;
 mod limits;
 mod metrics;
 mod moderation;

@@ -9,3 +9,4 @@ mod queue;
 mod reading;
 mod routes;
 mod schema;
+mod shared_limits;

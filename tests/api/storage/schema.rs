@@ -12,6 +12,7 @@ use crate::support::{postgres, rows};
 on_both_databases!(
     every_column_is_there,
     starting_five_times_at_once,
+    starting_five_times_at_once_on_an_old_schema,
     a_newer_schema_is_refused,
     facts_are_written_once
 );
@@ -71,6 +72,55 @@ async fn starting_five_times_at_once(backend: Backend) {
     ran.sort_unstable();
     assert_eq!(ran[..4], [0; 4], "four find the work done");
     assert!(ran[4] > 0, "one migrates");
+}
+
+/// Takes back every migration but the first, as a database of the first release would be.
+fn first_migration_only(backend: Backend, settings: &DatabaseSettings) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = folder.join(if backend == Backend::Sqlite { "migrations/sqlite" } else { "migrations/postgres" });
+    let mut later: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    later.sort();
+    for path in later.iter().skip(1).rev() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let version = name.split('_').next().unwrap().replace('-', "");
+        let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}';");
+        let sql = std::fs::read_to_string(path.join("down.sql")).unwrap() + &forget;
+        match backend {
+            Backend::Sqlite => {
+                let file = settings.url.strip_prefix("sqlite:").unwrap();
+                SqliteConnection::establish(file).unwrap().batch_execute(&sql).unwrap();
+            }
+            Backend::Postgres => _ = postgres::run(&settings.url, &sql),
+        }
+    }
+}
+
+/// Five instances of a new release on the database of an old one: one migrates, all serve.
+async fn starting_five_times_at_once_on_an_old_schema(backend: Backend) {
+    let database = TestDatabase::new(backend);
+    drop(database.open());
+    first_migration_only(backend, &database.settings);
+    let starts = (0..5_u64).map(|n| {
+        let settings = database.settings.clone();
+        tokio::spawn(async move {
+            let db = tokio::task::spawn_blocking(move || Db::open(&settings).unwrap()).await.unwrap();
+            let site = rows::site(n, &format!("blog{n}"));
+            db.write(move |tx| sites::insert(tx, &site, rows::NOW)).await.unwrap();
+            assert!(db.read(migrations::is_current).await.unwrap());
+            db
+        })
+    });
+    let (mut ran, mut all) = (Vec::new(), Vec::new());
+    for start in starts.collect::<Vec<_>>() {
+        let db = start.await.unwrap();
+        ran.push(db.migrated().len());
+        all.push(db);
+    }
+    ran.sort_unstable();
+    assert_eq!(ran, [0, 0, 0, 0, 1], "one migrates, and nothing twice");
+    for db in all {
+        assert_eq!(db.read(sites::all).await.unwrap().len(), 5);
+    }
 }
 
 async fn a_newer_schema_is_refused(backend: Backend) {

@@ -2,6 +2,7 @@
 //! memory. Jobs run when a test says so; when the app goes, no job may be left over that the test did not expect.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub struct Builder {
     database: TestDatabase,
     settings: HashMap<String, String>,
     real_mail: bool,
+    /// Another instance's; none: one of its own.
+    key: Option<PathBuf>,
+    patience: Duration,
 }
 
 /// A running service.
@@ -40,7 +44,7 @@ pub struct TestApp {
     stop: CancellationToken,
     serving: Option<tokio::task::JoinHandle<()>>,
     database: TestDatabase,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An answer, read whole.
@@ -102,21 +106,28 @@ impl Builder {
         self
     }
 
+    /// How long it waits for the rate limits that instances share.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub async fn start(mut self) -> TestApp {
         let folder = tempfile::tempdir().unwrap();
+        let key = self.key.take().unwrap_or_else(|| folder.path().join("secret.key"));
         let listener = App::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         self = self.set("server__listen", &address.to_string());
         self = self.set("server__workers", "2");
-        for (key, value) in self.database.variables() {
-            self = self.set(key, &value);
+        for (setting, value) in self.database.variables() {
+            self = self.set(setting, &value);
         }
         self = self.set("database__pool_size", "2");
-        self = self.set("secrets__key_file", folder.path().join("secret.key").to_str().unwrap());
+        self = self.set("secrets__key_file", key.to_str().unwrap());
         let config = Config::load(None, self.settings.clone().into_iter().collect()).unwrap();
         let (clock, mails) = (Arc::new(FakeClock::default()), Arc::new(Mutex::new(Vec::new())));
         let mailer = (!self.real_mail).then(|| Mailer::Memory(mails.clone()));
-        let parts = Parts { clock: clock.clone(), mailer };
+        let parts = Parts { clock: clock.clone(), mailer, patience: self.patience };
         let app = Arc::new(App::build(&config, parts).await.unwrap());
         let stop = CancellationToken::new();
         let (serving, token) = (app.clone(), stop.clone());
@@ -131,7 +142,7 @@ impl Builder {
             stop,
             serving: Some(serving),
             database: self.database,
-            _folder: folder,
+            folder,
         }
     }
 }
@@ -149,7 +160,18 @@ impl TestApp {
 
     /// A service on a database of one's own choice.
     pub fn on(database: TestDatabase) -> Builder {
-        Builder { database, settings: HashMap::new(), real_mail: false }
+        // Nobody's patience decides a test, unless it says so.
+        Builder { database, settings: HashMap::new(), real_mail: false, key: None, patience: Duration::from_mins(1) }
+    }
+
+    /// Another instance on the same database and key, with a clock of its own; the first one must outlive it.
+    pub fn another(&self) -> Builder {
+        Builder { key: Some(self.folder.path().join("secret.key")), ..Self::on(self.database.beside()) }
+    }
+
+    /// The URL of the database.
+    pub fn database_url(&self) -> &str {
+        &self.database.settings.url
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -66,6 +66,11 @@ impl TestDatabase {
         variables
     }
 
+    /// The same database for somebody else; its files go with the first.
+    pub fn beside(&self) -> Self {
+        Self { settings: self.settings.clone(), _folder: None }
+    }
+
     pub fn open(&self) -> Db {
         // On a thread of its own: opening blocks, and the driver does so on a runtime of its own.
         std::thread::scope(|scope| scope.spawn(|| Db::open(&self.settings).unwrap()).join().unwrap())

@@ -244,3 +244,20 @@ pub fn end_sessions(url: &str) {
     let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     assert!(on_server(cluster(), &sql).status.success());
 }
+
+/// Runs SQL in the database that a URL names; what it prints.
+pub fn run(url: &str, sql: &str) -> String {
+    let output =
+        Command::new("psql").env("PATH", server_path()).args(["-X", "-q", "-t", "-A", url, "-c", sql]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// How many deadlocks the server found in the database that a URL names. Waits until nobody uses it any more: only then has
+/// everybody told.
+pub fn deadlocks(url: &str) -> String {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while run(url, others) != "0" {}
+    run(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+}

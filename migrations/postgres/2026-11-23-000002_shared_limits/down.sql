@@ -1,0 +1,2 @@
+DROP FUNCTION pass_rings(BYTEA[], BIGINT[], BIGINT[], BIGINT);
+DROP TABLE rate_limits;
