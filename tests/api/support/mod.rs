@@ -7,5 +7,7 @@ pub mod database;
 pub mod figures;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod rows;
+pub mod server;
 pub mod testdata;

@@ -4,8 +4,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -54,7 +54,7 @@ fn is_root() -> bool {
 }
 
 /// The server refuses to run as root; its own user exists where its package is installed.
-fn as_server_user(program: &str) -> Command {
+pub(super) fn as_server_user(program: &str) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", program]);
@@ -66,7 +66,8 @@ fn as_server_user(program: &str) -> Command {
     command
 }
 
-fn start() -> Cluster {
+/// A folder in which the server's user has made a cluster, in `data`; its keeper deletes it.
+pub(super) fn new_cluster() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("afterword-postgres-").tempdir().unwrap().keep();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     if is_root() {
@@ -79,17 +80,28 @@ fn start() -> Cluster {
         .output()
         .expect("PostgreSQL's server binaries are installed: scripts/test does that");
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    folder
+}
+
+/// Starts a shell script that gets the folder, says one line when the server is there, and ends the server and deletes the
+/// folder when its standard input, which is the child's, is closed.
+pub(super) fn keep(folder: &Path, script: &str) -> Child {
     let mut keeper = as_server_user("sh")
-        .args(["-c", KEEPER, "keeper"])
-        .arg(&folder)
+        .args(["-c", script, "keeper"])
+        .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    keeper
+}
+
+fn start() -> Cluster {
+    let folder = new_cluster();
     // The pipe must stay open for as long as this process lives, and closes by itself when it ends.
-    std::mem::forget(keeper);
+    std::mem::forget(keep(&folder, KEEPER));
     let cluster = Cluster { socket: folder, template_ready: Mutex::new(false), databases: AtomicUsize::new(0) };
     while !psql(&cluster, "SELECT 1").status.success() {
         std::thread::yield_now();
@@ -97,11 +109,16 @@ fn start() -> Cluster {
     cluster
 }
 
-fn psql(cluster: &Cluster, sql: &str) -> std::process::Output {
+fn psql(cluster: &Cluster, sql: &str) -> Output {
+    ask(&cluster.socket, sql)
+}
+
+/// Runs a statement in the database `postgres` of the cluster whose socket lies in a folder.
+pub(super) fn ask(socket: &Path, sql: &str) -> Output {
     Command::new("psql")
         .env("PATH", server_path())
-        .args(["-X", "-q", "-t", "-U", "afterword", "-d", "postgres", "-h"])
-        .arg(&cluster.socket)
+        .args(["-X", "-q", "-t", "-A", "-U", "afterword", "-d", "postgres", "-h"])
+        .arg(socket)
         .args(["-c", sql])
         .output()
         .unwrap()
