@@ -7,6 +7,7 @@ mod crash;
 mod deploy;
 mod hints;
 mod keep;
+mod load;
 mod logs;
 mod metrics;
 mod raw_http;
