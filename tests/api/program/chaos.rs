@@ -137,7 +137,7 @@ impl Fleet {
     fn signal(&self, number: usize, signal: &str) {
         let pid = self.pids[number].load(Ordering::SeqCst);
         if pid != 0 {
-            let _ = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+            let _ = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).stderr(Stdio::null()).status();
         }
     }
 

@@ -198,7 +198,11 @@ fn only_what_is_safe_is_sent_twice(kind: Kind) {
 fn events_are_passed_on_as_they_come(kind: Kind) {
     let dummy = Dummy::answering(|stream| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let _ = stream.write_all(&[head.as_slice(), b"9\r\ndata: 1\n\n\r\n"].concat());
+        let _ = stream.write_all(head);
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = stream.write_all(b"9\r\ndata: 1\n\n\r\n");
+        }
         // The next one never comes; the client goes first.
         let _ = stream.read(&mut [0; 1]);
     });
@@ -206,9 +210,9 @@ fn events_are_passed_on_as_they_come(kind: Kind) {
     let client = Client::builder().timeout(Duration::from_mins(1)).build().unwrap();
     let ask = || client.get(format!("{}/api/v1/sites/default/stream", proxy.url)).send().unwrap();
     wait_until("the proxy has found it", || ask().status() == 200);
-    let mut first = [0; 9];
-    ask().read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"data: 1\n\n");
+    let mut three = [0; 27];
+    ask().read_exact(&mut three).unwrap();
+    assert_eq!(three, *b"data: 1\n\ndata: 1\n\ndata: 1\n\n");
 }
 
 fn deploy(file: &str) -> PathBuf {
