@@ -14,13 +14,11 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && useradd --system --uid 10001 --home-dir /data --create-home afterword
 COPY --from=build /afterword /usr/local/bin/afterword
 USER 10001
-# Relative paths in the settings start here: the database, the key and the mails lie in /data.
-WORKDIR /data
+# The defaults, data/…, start here: the database, the key and the mails lie in /data. No variable says so, because one
+# would win over a settings file.
+WORKDIR /
 VOLUME /data
-ENV AFTERWORD__SERVER__LISTEN=0.0.0.0:8080 \
-    AFTERWORD__DATABASE__URL=sqlite:/data/afterword.db \
-    AFTERWORD__SECRETS__KEY_FILE=/data/secret.key \
-    AFTERWORD__MAIL__DIR=/data/mail
+ENV AFTERWORD__SERVER__LISTEN=0.0.0.0:8080
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["afterword", "health"]
 STOPSIGNAL SIGTERM

@@ -1,10 +1,13 @@
 //! The built program as its users meet it: the command line, the first start, real mail, crashes, stops.
 
+mod chaos;
 mod command_line;
 mod conversation;
 mod crash;
+mod deploy;
 mod hints;
 mod keep;
+mod load;
 mod logs;
 mod metrics;
 mod raw_http;

@@ -8,5 +8,7 @@ pub mod figures;
 pub mod pooler;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod rows;
+pub mod server;
 pub mod testdata;

@@ -6,21 +6,21 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use afterword::storage::{DatabaseSettings, Db};
 
-/// Runs a server ("$@") until the test process is gone, then ends it and deletes the folder "$0": its standard input is a
-/// pipe from us.
+/// Runs a server until the test process is gone, then ends it and deletes its folder: its standard input is a pipe from us.
 const KEEPER: &str = r#"
-"$@" >"$0/log" 2>&1 </dev/null &
+folder=$1; shift
+"$@" >"$folder/log" 2>&1 </dev/null &
 server=$!
 echo started
 cat >/dev/null
 kill -INT $server; wait $server
-rm -rf "$0"
+rm -rf "$folder"
 "#;
 
 struct Cluster {
@@ -63,7 +63,7 @@ impl Cluster {
 }
 
 /// Debian keeps the server's binaries out of the path.
-fn server_path() -> String {
+pub(super) fn server_path() -> String {
     let mut folders: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -85,7 +85,7 @@ fn is_root() -> bool {
 }
 
 /// The server refuses to run as root; its own user exists where its package is installed.
-fn as_server_user(program: &str) -> Command {
+pub(super) fn as_server_user(program: &str) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", program]);
@@ -110,18 +110,24 @@ pub fn server_folder() -> PathBuf {
 
 /// Runs a server, with its arguments, until this process ends; its output goes into `folder/log`.
 pub fn keep_running(folder: &Path, server: &[&str]) {
+    // The pipe must stay open for as long as this process lives, and closes by itself when it ends.
+    std::mem::forget(keep(folder, KEEPER, server));
+}
+
+/// Starts a shell script that gets the folder and more, says one line when the server is there, and ends the server and
+/// deletes the folder when its standard input, which is the child's, is closed.
+pub(super) fn keep(folder: &Path, script: &str, more: &[&str]) -> Child {
     let mut keeper = as_server_user("sh")
-        .args(["-c", KEEPER])
+        .args(["-c", script, "keeper"])
         .arg(folder)
-        .args(server)
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    // The pipe must stay open for as long as this process lives, and closes by itself when it ends.
-    std::mem::forget(keeper);
+    keeper
 }
 
 /// Waits until a server answers.
@@ -137,15 +143,20 @@ pub fn wait_for(url: &str) {
     }
 }
 
-fn start() -> Cluster {
+/// A folder in which the server's user has made a cluster, in `data`.
+pub(super) fn new_cluster() -> PathBuf {
     let folder = server_folder();
-    let data = folder.join("data");
     let made = as_server_user("initdb")
         .args(["--auth=trust", "--username=afterword", "--encoding=UTF8", "--no-sync", "-D"])
-        .arg(&data)
+        .arg(folder.join("data"))
         .output()
         .expect("PostgreSQL's server binaries are installed: scripts/test does that");
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    folder
+}
+
+fn start() -> Cluster {
+    let folder = new_cluster();
     serve(&folder);
     let url = ("postgres:///".to_owned(), format!("?host={}&user=afterword", folder.display()));
     let cluster = Cluster::new(Some(folder), url);
