@@ -22,6 +22,7 @@ pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
+pub mod reseal;
 pub mod schema;
 pub mod sites;
 mod sqlite;
