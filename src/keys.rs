@@ -42,6 +42,7 @@ pub struct Keys {
 }
 
 /// What is known at one moment.
+#[derive(Clone)]
 struct Known {
     text: Zeroizing<String>,
     /// In the order of the file.
@@ -132,12 +133,8 @@ impl Keys {
         let known = self.known.load_full();
         let found = known.with_check(check).cloned();
         let is_there = found.is_some();
-        self.known.store(Arc::new(Known {
-            text: known.text.clone(),
-            sets: known.sets.clone(),
-            current: found.unwrap_or_else(|| known.current.clone()),
-            wanted: check.to_owned(),
-        }));
+        let current = found.unwrap_or_else(|| known.current.clone());
+        self.known.store(Arc::new(Known { current, wanted: check.to_owned(), ..Known::clone(&known) }));
         is_there
     }
 
@@ -198,11 +195,8 @@ impl Keys {
     fn sealing<T>(&self, work: impl FnOnce(&KeySet) -> Result<T, Error>) -> Result<T, Error> {
         let known = self.known.load();
         if known.current.check_value() != known.wanted {
-            return Err(Error::KeyMissing(format!(
-                "the database uses a key that is not in secrets.key_file {}: copy the file from where afterword keys \
-                 rotate was run",
-                self.path.display()
-            )));
+            let file = self.path.display();
+            return Err(Error::KeyMissing(format!("secrets.key_file {file} lacks the key that the database uses")));
         }
         work(&known.current)
     }

@@ -138,7 +138,7 @@ async fn pass(service: &Service, progress: &mut Progress) -> Result<i64, Failure
         broken += batch.broken;
         progress.add(batch.done);
         if batch.is_last {
-            progress.end();
+            Progress::end();
             return Ok(broken);
         }
         tokio::time::sleep(PAUSE).await;
@@ -170,7 +170,7 @@ impl Progress {
         }
     }
 
-    fn end(&self) {
+    fn end() {
         if std::io::stderr().is_terminal() {
             let _ = writeln!(std::io::stderr());
         }
@@ -178,13 +178,11 @@ impl Progress {
 }
 
 fn report(progress: &Progress, status: &KeyStatus, file: &str) -> Result<(), Failure> {
-    say(&format!("{} values were sealed anew; all lie under the current key", progress.done))?;
-    if status.left + status.lost > 0 {
-        remark(&format!(
-            "Left as they are: {} values that do not open, and {} whose key is not in {file}.",
-            status.left, status.lost
-        ));
-    }
+    let undone = match (status.left, status.lost) {
+        (0, 0) => "all lie under the current key".to_owned(),
+        (broken, lost) => format!("left as they are: {broken} that do not open, {lost} whose key is not in {file}"),
+    };
+    say(&format!("{} values were sealed anew; {undone}", progress.done))?;
     remark(&format!(
         "Copy {file} to where you keep it apart from the backups. Its older keys stay for author tokens and older backups; \
          to end them, because somebody may know them: afterword keys forget --help"

@@ -103,6 +103,7 @@ pub struct Draft {
     idempotency: Option<IdempotencyRequest>,
     /// Keyed hash of the e-mail address, for its ring.
     pub email_hash: Vec<u8>,
+    text_hashes: Vec<Vec<u8>>,
     turn: Option<Turn>,
 }
 
@@ -193,8 +194,10 @@ impl Service {
             _ => return Err(Error::Invalid(in_order(faults))),
         };
         let email_hash = self.keys.email_hash(&submission.email);
+        let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let (author, parent) = (around.author, around.parent);
-        Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, turn })))
+        let draft = Draft { site, submission, envelope, author, parent, idempotency, email_hash, text_hashes, turn };
+        Ok(Prepared::New(Box::new(draft)))
     }
 
     fn idempotency_request(&self, site: SiteId, repeatable: &Repeatable) -> IdempotencyRequest {
@@ -221,7 +224,15 @@ impl Service {
     /// a mail, and its sender cannot tell.
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
-        let mut new = self.new_comment(&draft, calm, now)?;
+        let comment = self.new_comment(&draft, calm, now)?;
+        let mut new = NewComment {
+            article_key: draft.submission.article.clone(),
+            is_new_author: draft.author.is_none(),
+            idempotency: draft.idempotency,
+            tells: comment.status == Status::Pending && calm,
+            text_hashes: draft.text_hashes,
+            comment,
+        };
         let (service, turn) = (self.clone(), draft.turn);
         let stored = self.db.write(move |tx| service.store_in(tx, &mut new, now)).await;
         drop(turn);
@@ -229,15 +240,14 @@ impl Service {
     }
 
     /// Everything that does not need the database: rendering, encryption, the verdict.
-    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<NewComment, Error> {
+    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<Comment, Error> {
         let submission = &draft.submission;
         let verdict = draft.verdict(calm);
         let id = CommentId(self.ids.next());
         let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
         let (email_sealed, email_hash) = self.keys.seal_email(comment_email_place(&id), submission.email.as_str())?;
-        let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
-        let comment = Comment {
+        Ok(Comment {
             id,
             site_id: draft.site.id,
             article_id: ArticleId(self.ids.next()),
@@ -271,17 +281,9 @@ impl Service {
             reply_count: 0,
             visible_children: 0,
             version: 1,
-            text_hash: text_hashes.first().cloned().unwrap_or_default(),
+            text_hash: draft.text_hashes.first().cloned().unwrap_or_default(),
             created_at: now,
             edited_at: None,
-        };
-        Ok(NewComment {
-            article_key: submission.article.clone(),
-            is_new_author: draft.author.is_none(),
-            idempotency: draft.idempotency.clone(),
-            tells: verdict.status == Status::Pending && calm,
-            text_hashes,
-            comment,
         })
     }
 

@@ -11,4 +11,5 @@ mod own;
 mod privacy;
 mod races;
 mod reading;
+mod rotation;
 mod submission;

@@ -5,6 +5,7 @@ mod conversation;
 mod crash;
 mod hints;
 mod keep;
+mod keys;
 mod logs;
 mod metrics;
 mod raw_http;
