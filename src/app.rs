@@ -161,7 +161,7 @@ pub(crate) fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Er
         return Ok(());
     }
     Err(Error::internal(format!(
-        "secrets.key_file {} does not hold the key that this database uses: put back the file that belongs to it",
+        "secrets.key_file {} holds another key than the one that this database uses: put back the file that belongs to it",
         path.display()
     )))
 }

@@ -107,15 +107,16 @@ impl Keys {
     /// the database uses, changes nothing: an error says so.
     pub fn reload(&self) -> Result<bool, Error> {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = |what: &str| trouble(&self.path, &format!("{what}; the keys that were read before are still used"));
-        let text = file::read(&self.path)?.ok_or_else(|| kept("it is missing"))?;
+        let kept = |error: Error| Error::internal(format!("{}; the keys from before are still used", error.inside()));
+        let lacks = |what| kept(trouble(&self.path, what));
+        let text = file::read(&self.path).map_err(kept)?.ok_or_else(|| lacks("it is missing"))?;
         let known = self.known.load_full();
         if *text == *known.text {
             return Ok(false);
         }
-        let mut new = Known::of(&self.path, text)?;
-        new.current =
-            new.with_check(&known.wanted).cloned().ok_or_else(|| kept("it lacks the key that the database uses"))?;
+        let mut new = Known::of(&self.path, text).map_err(kept)?;
+        let used = new.with_check(&known.wanted).cloned();
+        new.current = used.ok_or_else(|| lacks("it lacks the key that the database uses"))?;
         new.wanted.clone_from(&known.wanted);
         self.known.store(Arc::new(new));
         Ok(true)
@@ -206,10 +207,7 @@ impl Keys {
         let broken = || Error::internal(format!("a value in {} does not open with its key", place.column));
         let id = key_id(value).ok_or_else(broken)?;
         let find = || self.known.load().with_id(id).cloned();
-        let set = find().or_else(|| {
-            let _ = self.reload();
-            find()
-        });
+        let set = find().or_else(|| self.reload().ok().and_then(|_| find()));
         let set = set.ok_or_else(|| {
             Error::KeyMissing(format!(
                 "a value in {} was sealed with a key that is not in secrets.key_file {}",

@@ -36,7 +36,7 @@ pub enum Command {
     Rotate,
     /// Take all keys but the current one out of the key file
     #[command(
-        after_help = "Example, after a key was seen by somebody who should not have:\n  afterword keys rotate && \
+        after_help = "Example, after a key was seen by somebody who should not have:\n  afterword keys rotate\n  \
         afterword keys forget\n\nIt ends what older keys still do. Author tokens from before the rotation stop working, \
         so their\nholders cannot edit or delete those comments. Requests from before it are not known again by their\n\
         Idempotency-Key, nor doubles by their text. The pictures beside names change. A backup from before\nthe rotation \

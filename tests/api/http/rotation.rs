@@ -8,6 +8,7 @@ use afterword::app::{Installed, open_existing};
 use afterword::domain::comment::Status;
 use afterword::domain::email::Email;
 use afterword::domain::ids::CommentId;
+use afterword::domain::submission::RawSubmission;
 use afterword::error::Error;
 use afterword::jobs::housekeeping;
 use afterword::keys::Keys;
@@ -15,6 +16,7 @@ use afterword::service::Service;
 use afterword::service::accounts::{NewAccount, email_place};
 use afterword::service::private_fields::{comment_email_place, comment_sender_place};
 use afterword::service::rotation::KeyStatus;
+use afterword::service::submission::{Draft, Envelope, Prepared, Repeatable, Sent};
 use afterword::storage::accounts::{self, Role};
 use afterword::storage::{comments, reseal};
 use reqwest::Method;
@@ -28,6 +30,7 @@ use crate::support::rows;
 on_both_databases!(
     a_used_database_is_rotated_and_cut_short_on_the_way,
     what_came_before_is_known_after,
+    twins_under_two_keys_find_each_other,
     an_instance_without_the_key_holds_it_up,
     two_rotations_do_not_harm_each_other,
     a_comment_that_goes_meanwhile_stays_gone,
@@ -228,6 +231,45 @@ async fn what_came_before_is_known_after(backend: Backend) {
         other.keys.open(comment_email_place(&row.id), row.email_sealed.as_ref().unwrap()).unwrap();
     }
     assert!(late["author_token"].as_str().unwrap() != old_token);
+}
+
+/// A submission that has been looked at and not stored.
+async fn prepared(service: &Service, text: &str, key: Option<&str>) -> Draft {
+    let some = |text: &str| Some(text.to_owned());
+    let (article, name, email, body) = (some("/a"), some("Ada"), some("ada@example.org"), some(text));
+    let repeatable = key.map(|key| Repeatable { key: key.to_owned(), request: text.as_bytes().to_vec() });
+    let sent = Sent {
+        raw: RawSubmission { article, name, email, body, ..RawSubmission::default() },
+        envelope: Envelope { repeatable, ..Envelope::default() },
+        ..Sent::default()
+    };
+    let site = service.sites.by_key("default").unwrap();
+    let Prepared::New(draft) = service.prepare(site, sent).await.unwrap() else { panic!("nobody sent it before") };
+    *draft
+}
+
+/// In the half second in which instances use two keys, each of them knows both.
+async fn twins_under_two_keys_find_each_other(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let late = command(&app).await;
+    begin(&app, &*command(&app).await).await;
+    app.service.refresh_keys().await.unwrap();
+    late.keys.reload().unwrap();
+    assert_ne!(late.keys.check_value(), app.service.keys.check_value());
+    for n in 0..5 {
+        let (text, key) = (format!("twin {n}"), format!("k-{n}"));
+        let one = prepared(&app.service, &text, Some(&key)).await;
+        let other = prepared(&late, &text, Some(&key)).await;
+        let (one, other) = tokio::join!(app.service.store(one, true), late.store(other, true));
+        assert_eq!(one.unwrap().id, other.unwrap().id);
+
+        let text = format!("double {n}");
+        let (one, other) = (prepared(&app.service, &text, None).await, prepared(&late, &text, None).await);
+        let (one, other) = tokio::join!(app.service.store(one, true), late.store(other, true));
+        let taken = one.is_ok();
+        let refused = if taken { other.err() } else { one.err() };
+        assert!(matches!(refused, Some(Error::DuplicateComment)), "{refused:?}");
+    }
 }
 
 async fn an_instance_without_the_key_holds_it_up(backend: Backend) {
