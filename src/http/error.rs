@@ -152,12 +152,10 @@ impl ApiError {
         }
     }
 
-    /// Logs what is our own fault.
+    /// Logs what is our own fault or the operator's.
     pub fn log(&self, request_id: &str) {
-        match self {
-            Self::Core(Error::Internal(cause)) => tracing::error!(request_id, %cause, "a request failed"),
-            Self::Core(Error::KeyMissing(cause)) => tracing::error!(request_id, cause, "a key is missing"),
-            _ => {}
+        if let Self::Core(error @ (Error::Internal(_) | Error::KeyMissing(_))) = self {
+            tracing::error!(request_id, cause = error.inside(), "a request failed");
         }
     }
 
