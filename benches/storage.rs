@@ -252,7 +252,7 @@ async fn submit(db: &Db, blog: &Blog, number: u64) -> Result<CommentId, afterwor
             spam: 0,
             created_at: Timestamp(0),
         };
-        comments::is_double(tx, comment.article_id, &comment.text_hash, Timestamp(0))?;
+        comments::is_double(tx, comment.article_id, std::slice::from_ref(&comment.text_hash), Timestamp(0))?;
         authors::insert(tx, &author)?;
         comments::insert(tx, &comment)?;
         tx.log(Event {

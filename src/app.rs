@@ -23,6 +23,7 @@ use crate::limits::address::TrustedProxies;
 use crate::limits::rings::{Common, Rings};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
+use crate::service::rotation::USED;
 use crate::service::{Rules, Service};
 use crate::storage::shared_limits::SharedLimits;
 use crate::storage::{DatabaseSettings, Db, meta, migrations};
@@ -87,13 +88,13 @@ pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<
     let opened = tokio::task::spawn_blocking(move || Db::open(&settings)).await;
     let db = opened.map_err(Error::internal)??;
     let path = &config.secrets.key_file;
-    let known = db.read(|conn| meta::get(conn, "key_check")).await?;
+    let known = db.read(|conn| meta::get(conn, USED)).await?;
     if known.is_some() && !path.exists() {
         return Err(missing_key(path));
     }
     let keys = Keys::load_or_make(path)?;
     let own = keys.check_value();
-    let stored = db.write(move |tx| meta::get_or_put(tx, "key_check", &own)).await?;
+    let stored = db.write(move |tx| meta::get_or_put(tx, USED, &own)).await?;
     check_key(&keys, &stored, path)?;
     let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
     service.ensure_default_site().await?;
@@ -121,7 +122,7 @@ pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Ins
     }
     let path = &config.secrets.key_file;
     let keys = Keys::load(path)?.ok_or_else(|| missing_key(path))?;
-    if let Some(stored) = db.read(|conn| meta::get(conn, "key_check")).await? {
+    if let Some(stored) = db.read(|conn| meta::get(conn, USED)).await? {
         check_key(&keys, &stored, path)?;
     }
     let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
@@ -174,13 +175,13 @@ pub(crate) fn missing_key(path: &Path) -> Error {
     ))
 }
 
-/// Refuses a key that is not the database's own.
+/// Refuses keys without the one that the database uses, and uses that one.
 pub(crate) fn check_key(keys: &Keys, stored: &str, path: &Path) -> Result<(), Error> {
-    if keys.knows(stored) {
+    if keys.follow(stored) {
         return Ok(());
     }
     Err(Error::internal(format!(
-        "secrets.key_file {} holds another key than the one with which this database was made",
+        "secrets.key_file {} holds another key than the one that this database uses: put back the file that belongs to it",
         path.display()
     )))
 }

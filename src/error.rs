@@ -53,6 +53,11 @@ pub enum Error {
         "The service is busy. Send the same request again in a moment; with the same Idempotency-Key nothing is doubled."
     )]
     Busy,
+    /// As [`Error::Busy`], and for the log why: the key file lacks a key. It may come with the next look at the file.
+    #[error(
+        "The service is busy. Send the same request again in a moment; with the same Idempotency-Key nothing is doubled."
+    )]
+    KeyMissing(String),
     /// Our own fault. The cause goes to the log.
     #[error("Something went wrong on our side. The request id helps the operator to find out what.")]
     Internal(#[source] Cause),
@@ -68,6 +73,7 @@ impl Error {
     pub fn inside(&self) -> String {
         match self {
             Self::Internal(cause) => cause.to_string(),
+            Self::KeyMissing(what) => what.clone(),
             _ => String::new(),
         }
     }

@@ -1,34 +1,28 @@
 //! The secret file and everything that is derived from it: encryption of private fields, keyed look-up hashes, author
-//! tokens, avatars. One path for each use, and no way to the raw key. The file's first line is the current key; further
-//! lines are older keys that still open what they sealed.
+//! tokens, avatars. One path for each use, and no way to the raw key. Each line of the file is a key. The database says which
+//! of them is used; all of them open what they sealed. A first line that is not used yet is the key of the next rotation.
+
+mod file;
+mod set;
+mod tokens;
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
-use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::disk::{folder_of, make_folder, sync_folder};
-use crate::domain::email::Email;
+pub use self::file::HeldFile;
+use self::file::trouble;
+use self::set::KeySet;
+pub use self::set::key_id;
+pub use self::tokens::{access_token_hash, new_access_token};
+use crate::domain::email::{Email, fold};
 use crate::domain::hex::hex;
 use crate::domain::ids::{AuthorId, SiteId};
 use crate::error::Error;
-
-/// Begins every author token, so that people and scanners know one when they see it.
-const AUTHOR_TOKEN_PREFIX: &str = "awa_";
-/// Begins every access token of an account.
-const ACCESS_TOKEN_PREFIX: &str = "awt_";
-/// First byte of a sealed value: XChaCha20-Poly1305, key id, nonce, ciphertext.
-const SEALED_V1: u8 = 1;
 
 /// Where a sealed value lies. It is part of what is authenticated, so that a value cannot be moved to another row.
 #[derive(Debug, Clone, Copy)]
@@ -39,24 +33,54 @@ pub struct Place<'a> {
     pub row: &'a [u8; 16],
 }
 
-/// The keys of this installation.
+/// The keys of this installation: those in the file, and which of them the database uses. They change while the service
+/// runs, when the file does or the database moves on to another of them.
 pub struct Keys {
-    current: KeySet,
-    older: Vec<KeySet>,
+    path: PathBuf,
+    known: ArcSwap<Known>,
+    changing: Mutex<()>,
 }
 
-/// What is derived from one line of the file.
-struct KeySet {
-    id: [u8; 4],
-    seal: XChaCha20Poly1305,
-    lookup: Zeroizing<[u8; 32]>,
-    author: Zeroizing<[u8; 32]>,
-    check: [u8; 16],
+/// What is known at one moment.
+#[derive(Clone)]
+struct Known {
+    text: Zeroizing<String>,
+    /// In the order of the file.
+    sets: Vec<Arc<KeySet>>,
+    /// What is sealed and hashed with.
+    current: Arc<KeySet>,
+    /// The check value of the key that the database uses; while it is none of these, nothing may be sealed.
+    wanted: String,
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(…)")
+    }
+}
+
+impl Known {
+    /// The keys of a file's text; the first one is used until the database names another.
+    fn of(path: &Path, text: Zeroizing<String>) -> Result<Self, Error> {
+        let masters = file::parse(path, &text)?;
+        let sets = masters.iter().map(|key| KeySet::derive(key).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let current = sets.first().cloned().ok_or_else(|| trouble(path, "it is empty; restore it from a backup"))?;
+        let wanted = current.check_value();
+        Ok(Self { text, sets, current, wanted })
+    }
+
+    fn with_check(&self, check: &str) -> Option<&Arc<KeySet>> {
+        self.sets.iter().find(|set| set.check_value() == check)
+    }
+
+    fn with_id(&self, id: &[u8]) -> Option<&Arc<KeySet>> {
+        self.sets.iter().find(|set| set.id == id)
+    }
+
+    /// All of them, the current one first.
+    fn all(&self) -> impl Iterator<Item = &KeySet> {
+        let others = self.sets.iter().filter(|set| set.id != self.current.id);
+        std::iter::once(&self.current).chain(others).map(Arc::as_ref)
     }
 }
 
@@ -66,7 +90,7 @@ impl Keys {
         match Self::load(path)? {
             Some(keys) => Ok(keys),
             None => {
-                make_file(path)?;
+                file::make(path)?;
                 Self::load(path)?.ok_or_else(|| trouble(path, "it vanished"))
             }
         }
@@ -74,265 +98,193 @@ impl Keys {
 
     /// Reads the file; none when it is missing.
     pub fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(trouble(path, &cause.to_string())),
-        };
-        let mut sets = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let master = from_hex(line.trim()).ok_or_else(|| trouble(path, "a key is 64 hex digits on a line"))?;
-            sets.push(KeySet::derive(&master)?);
+        let Some(text) = file::read(path)? else { return Ok(None) };
+        let known = ArcSwap::from_pointee(Known::of(path, text)?);
+        Ok(Some(Self { path: path.to_owned(), known, changing: Mutex::new(()) }))
+    }
+
+    /// Reads the file again; `true` when it holds other keys than before. A file that cannot be read, or lacks the key that
+    /// the database uses, changes nothing: an error says so.
+    pub fn reload(&self) -> Result<bool, Error> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = |error: Error| Error::internal(format!("{}; the keys from before are still used", error.inside()));
+        let lacks = |what| kept(trouble(&self.path, what));
+        let text = file::read(&self.path).map_err(kept)?.ok_or_else(|| lacks("it is missing"))?;
+        let known = self.known.load_full();
+        if *text == *known.text {
+            return Ok(false);
         }
-        let mut sets = sets.into_iter();
-        let current = sets.next().ok_or_else(|| trouble(path, "it is empty; restore it from a backup"))?;
-        Ok(Some(Self { current, older: sets.collect() }))
+        let mut new = Known::of(&self.path, text).map_err(kept)?;
+        let used = new.with_check(&known.wanted).cloned();
+        new.current = used.ok_or_else(|| lacks("it lacks the key that the database uses"))?;
+        new.wanted.clone_from(&known.wanted);
+        self.known.store(Arc::new(new));
+        Ok(true)
+    }
+
+    /// From now on the key with this check value is the current one, as the database says. `false` when it is not in the
+    /// file, which was read again to see: until it comes, nothing is sealed.
+    pub fn follow(&self, check: &str) -> bool {
+        if self.known.load().current.check_value() == check {
+            return true;
+        }
+        // What is wrong with the file is told by whoever looks at it regularly.
+        let _ = self.reload();
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load_full();
+        let found = known.with_check(check).cloned();
+        let is_there = found.is_some();
+        let current = found.unwrap_or_else(|| known.current.clone());
+        self.known.store(Arc::new(Known { current, wanted: check.to_owned(), ..Known::clone(&known) }));
+        is_there
     }
 
     /// Tells the current key from any other without telling it; the database keeps this value.
     pub fn check_value(&self) -> String {
-        hex(&self.current.check)
+        self.known.load().current.check_value()
+    }
+
+    /// The same of the file's first line: the key that is to be used.
+    pub fn first_check_value(&self) -> String {
+        self.known.load().sets.first().map_or_else(String::new, |set| set.check_value())
     }
 
     /// Whether a check value is that of one of these keys.
     pub fn knows(&self, check: &str) -> bool {
-        std::iter::once(&self.current).chain(&self.older).any(|set| hex(&set.check) == check)
+        self.known.load().with_check(check).is_some()
+    }
+
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.known.load().sets.len()
+    }
+
+    /// Whether a sealed value's key id is the current key's; none for a key that is not here.
+    pub fn is_current(&self, key_id: &[u8]) -> Option<bool> {
+        let known = self.known.load();
+        known.with_id(key_id).map(|set| set.id == known.current.id)
+    }
+
+    /// The right to change the file, for one process at a time.
+    pub fn hold_file(&self) -> Result<HeldFile, Error> {
+        HeldFile::take(&self.path)
+    }
+
+    /// Puts a new key on the file's first line; the others stay below it.
+    pub fn add_first(&self, held: &mut HeldFile) -> Result<(), Error> {
+        held.add_first()?;
+        self.reload().map(|_| ())
+    }
+
+    /// Leaves the current key alone in the file.
+    pub fn forget_others(&self, held: &mut HeldFile) -> Result<(), Error> {
+        let current = self.check_value();
+        held.keep_lines(|key| Ok(KeySet::derive(key)?.check_value() == current))?;
+        self.reload().map(|_| ())
     }
 
     /// Encrypts a private value for its place.
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut nonce = [0_u8; 24];
-        getrandom::fill(&mut nonce).map_err(Error::internal)?;
-        let payload = Payload { msg: plain, aad: &authenticated(place) };
-        let sealed = self.current.seal.encrypt(&XNonce::from(nonce), payload);
-        let sealed = sealed.map_err(|_| Error::internal("a private value could not be encrypted"))?;
-        let mut value = Vec::with_capacity(1 + 4 + 24 + sealed.len());
-        value.push(SEALED_V1);
-        value.extend_from_slice(&self.current.id);
-        value.extend_from_slice(&nonce);
-        value.extend_from_slice(&sealed);
-        Ok(value)
+        self.sealing(|set| set.seal(place, plain))
     }
 
-    /// Decrypts a value from its place.
+    /// Encrypts an e-mail address for its place, with the hash that finds it: both by one key, whatever changes meanwhile.
+    pub fn seal_email(&self, place: Place<'_>, address: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        self.sealing(|set| Ok((set.seal(place, address.as_bytes())?, set.email_hash(&fold(address)))))
+    }
+
+    fn sealing<T>(&self, work: impl FnOnce(&KeySet) -> Result<T, Error>) -> Result<T, Error> {
+        let known = self.known.load();
+        if known.current.check_value() != known.wanted {
+            let file = self.path.display();
+            return Err(Error::KeyMissing(format!("secrets.key_file {file} lacks the key that the database uses")));
+        }
+        work(&known.current)
+    }
+
+    /// Decrypts a value from its place. [`Error::KeyMissing`] when its key is not in the file, which was read again to see.
     pub fn open(&self, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>, Error> {
-        let opened = value.split_first_chunk::<29>().and_then(|(head, sealed)| {
-            let (version, rest) = head.split_first()?;
-            let (id, nonce) = rest.split_first_chunk::<4>()?;
-            let nonce = XNonce::try_from(nonce).ok()?;
-            let set = self.set(*id).filter(|_| *version == SEALED_V1)?;
-            set.seal.decrypt(&nonce, Payload { msg: sealed, aad: &authenticated(place) }).ok()
-        });
-        opened.ok_or_else(|| Error::internal(format!("a value in {} does not open with this key", place.column)))
-    }
-
-    fn set(&self, id: [u8; 4]) -> Option<&KeySet> {
-        std::iter::once(&self.current).chain(&self.older).find(|set| set.id == id)
+        let broken = || Error::internal(format!("a value in {} does not open with its key", place.column));
+        let id = key_id(value).ok_or_else(broken)?;
+        let find = || self.known.load().with_id(id).cloned();
+        let set = find().or_else(|| self.reload().ok().and_then(|_| find()));
+        let set = set.ok_or_else(|| {
+            Error::KeyMissing(format!(
+                "a value in {} was sealed with a key that is not in secrets.key_file {}",
+                place.column,
+                self.path.display()
+            ))
+        })?;
+        set.open(place, value).ok_or_else(broken)
     }
 
     /// Finds a person's rows without storing the address: equal for two spellings of one mailbox.
     pub fn email_hash(&self, email: &Email) -> Vec<u8> {
-        self.current.lookup("email", &[email.folded().as_bytes()]).to_vec()
+        self.known.load().current.email_hash(&email.folded())
+    }
+
+    /// The same under every key, the current one's first: under which of them a row lies, nobody knows.
+    pub fn email_hashes(&self, email: &Email) -> Vec<Vec<u8>> {
+        self.known.load().all().map(|set| set.email_hash(&email.folded())).collect()
     }
 
     /// Finds a double: equal for equal normalised names and texts.
     pub fn text_hash(&self, normalised: &str) -> Vec<u8> {
-        self.current
-            .lookup("text", &[normalised.as_bytes()])
-            .first_chunk::<16>()
-            .map_or_else(Vec::new, |hash| hash.to_vec())
+        self.known.load().current.text_hash(normalised)
     }
 
-    /// The picture beside a name on a site: equal for equal names, and no way back to anything.
+    /// The same under every key, the current one's first.
+    pub fn text_hashes(&self, normalised: &str) -> Vec<Vec<u8>> {
+        self.known.load().all().map(|set| set.text_hash(normalised)).collect()
+    }
+
+    /// Keyed hashes of an idempotency key or a request, for look-up: under every key, the current one's first.
+    pub fn request_hashes(&self, parts: &[&[u8]]) -> Vec<Vec<u8>> {
+        self.known.load().all().map(|set| set.lookup("request", parts).to_vec()).collect()
+    }
+
+    /// The picture beside a name on a site: equal for equal names, and no way back to anything. It comes from the last line
+    /// of the file, so that pictures stay as they are when a new key comes first.
     pub fn avatar(&self, site: SiteId, name: &str) -> String {
-        let hash = self.current.lookup("avatar", &[site.as_bytes(), name.as_bytes()]);
+        let known = self.known.load();
+        let hash = known.sets.last().unwrap_or(&known.current).lookup("avatar", &[site.as_bytes(), name.as_bytes()]);
         hex(hash.first_chunk::<8>().unwrap_or(&[0; 8]))
-    }
-
-    /// A keyed hash of an idempotency key or a request, for look-up.
-    pub fn request_hash(&self, parts: &[&[u8]]) -> Vec<u8> {
-        self.current.lookup("request", parts).to_vec()
     }
 
     /// A keyed hash of whom a rate limit counts, for limits that instances share.
     pub fn limit_hash(&self, parts: &[&[u8]]) -> [u8; 16] {
-        *self.current.lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
+        *self.known.load().current.lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
     }
 
     /// The secret that stands for an author on a site. Derived, so that a repeated answer can repeat it.
     pub fn author_token(&self, site: SiteId, author: AuthorId) -> String {
-        let mut bytes = Vec::with_capacity(36);
-        bytes.extend_from_slice(&self.current.id);
-        bytes.extend_from_slice(author.as_bytes());
-        bytes.extend_from_slice(&self.current.author_mac(site, author));
-        format!("{AUTHOR_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        let set = &self.known.load().current;
+        tokens::author_token(set.id, author, &set.author_mac(site, author))
     }
 
     /// The author that a token names, true or not; to find out for which site it must be checked.
     pub fn claimed_author(token: &str) -> Option<AuthorId> {
-        author_token_parts(token).map(|(_, author, _)| author)
+        tokens::author_token_parts(token).map(|(_, author, _)| author)
     }
 
     /// The author behind a token; none for one that we did not make for this site.
     pub fn read_author_token(&self, site: SiteId, token: &str) -> Option<AuthorId> {
-        let (key_id, author, mac) = author_token_parts(token)?;
-        let expected = self.set(key_id)?.author_mac(site, author);
+        let (key_id, author, mac) = tokens::author_token_parts(token)?;
+        let expected = self.known.load().with_id(&key_id)?.author_mac(site, author);
         bool::from(expected.ct_eq(&mac)).then_some(author)
     }
-}
-
-/// Key id, author and MAC of an author token.
-fn author_token_parts(token: &str) -> Option<([u8; 4], AuthorId, [u8; 16])> {
-    let bytes = URL_SAFE_NO_PAD.decode(token.strip_prefix(AUTHOR_TOKEN_PREFIX)?).ok()?;
-    let bytes: [u8; 36] = bytes.try_into().ok()?;
-    let (key_id, rest) = bytes.split_first_chunk::<4>()?;
-    let (author, mac) = rest.split_first_chunk::<16>()?;
-    Some((*key_id, AuthorId(uuid::Uuid::from_bytes(*author)), mac.try_into().ok()?))
-}
-
-impl KeySet {
-    fn derive(master: &[u8; 32]) -> Result<Self, Error> {
-        let hkdf = Hkdf::<Sha256>::new(Some(b"afterword v1"), master);
-        let expand = |purpose: &str, out: &mut [u8]| {
-            hkdf.expand(purpose.as_bytes(), out).map_err(|_| Error::internal("a key could not be derived"))
-        };
-        let (mut id, mut check) = ([0; 4], [0; 16]);
-        let (mut seal, mut lookup, mut author) =
-            (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
-        expand("key id", &mut id)?;
-        expand("check value", &mut check)?;
-        expand("seal private fields", seal.as_mut_slice())?;
-        expand("look up", lookup.as_mut_slice())?;
-        expand("author token", author.as_mut_slice())?;
-        let seal =
-            XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        Ok(Self { id, seal, lookup, author, check })
-    }
-
-    /// HMAC-SHA-256 over the purpose and the parts, each preceded by its length.
-    fn lookup(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        keyed_hash(&self.lookup, std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()))
-    }
-
-    fn author_mac(&self, site: SiteId, author: AuthorId) -> [u8; 16] {
-        let parts = [site.as_bytes().as_slice(), author.as_bytes()];
-        let mac = keyed_hash(&self.author, parts.into_iter());
-        *mac.first_chunk::<16>().unwrap_or(&[0; 16])
-    }
-}
-
-#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-fn keyed_hash<'a>(key: &[u8; 32], parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
-}
-
-fn authenticated(place: Place<'_>) -> Vec<u8> {
-    [place.column.as_bytes(), b"|", place.row].concat()
-}
-
-/// A new access token and its hash. Only the hash is stored; 256 random bits need no salt and no slow hash.
-pub fn new_access_token() -> Result<(String, Vec<u8>), Error> {
-    let mut secret = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(secret.as_mut_slice()).map_err(Error::internal)?;
-    let token = format!("{ACCESS_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret.as_slice()));
-    let hash = access_token_hash(&token);
-    Ok((token, hash))
-}
-
-/// The hash under which an access token is stored.
-pub fn access_token_hash(token: &str) -> Vec<u8> {
-    Sha256::digest(token.as_bytes()).to_vec()
-}
-
-fn trouble(path: &Path, what: &str) -> Error {
-    Error::internal(format!("secrets.key_file {}: {what}", path.display()))
-}
-
-/// Writes a new key beside the file and links it into place, so that of several processes that start at once exactly one
-/// makes the key and nobody ever reads half a file.
-fn make_file(path: &Path) -> Result<(), Error> {
-    let told = |cause: std::io::Error| trouble(path, &cause.to_string());
-    make_folder(folder_of(path)).map_err(told)?;
-    let mut key = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(key.as_mut_slice()).map_err(Error::internal)?;
-    let mut name = [0_u8; 8];
-    getrandom::fill(&mut name).map_err(Error::internal)?;
-    let draft = path.with_extension(format!("new-{}", hex(&name)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft).map_err(told)?;
-    let line = Zeroizing::new(hex(key.as_slice()) + "\n");
-    let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft).map_err(told)?;
-    match linked {
-        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(told(cause)),
-        // Before anything is encrypted with it.
-        _ => sync_folder(folder_of(path)).map_err(told),
-    }
-}
-
-fn from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use uuid::Uuid;
 
     fn keys() -> (tempfile::TempDir, Keys) {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::load_or_make(&folder.path().join("data/secret.key")).unwrap();
         (folder, keys)
-    }
-
-    #[test]
-    fn the_file_is_made_once_and_for_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let (folder, keys) = keys();
-        let path = folder.path().join("data/secret.key");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_to_string(&path).unwrap().trim().len(), 64);
-        assert_eq!(fs::read_dir(folder.path().join("data")).unwrap().count(), 1, "no draft is left");
-        assert_eq!(Keys::load_or_make(&path).unwrap().check_value(), keys.check_value());
-    }
-
-    #[test]
-    fn twenty_starts_at_once_agree_on_one_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret.key");
-        let checks: Vec<String> = std::thread::scope(|scope| {
-            let make = || Keys::load_or_make(&path).unwrap().check_value();
-            let threads: Vec<_> = (0..20).map(|_| scope.spawn(make)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert!(checks.iter().all(|check| *check == checks[0]));
-    }
-
-    #[test]
-    fn broken_files_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret.key");
-        for broken in ["", "12", &"g".repeat(64), &"ä".repeat(32)] {
-            fs::write(&path, broken).unwrap();
-            let Err(Error::Internal(cause)) = Keys::load_or_make(&path) else { panic!("{broken}") };
-            assert!(cause.to_string().contains("secret.key"), "{cause}");
-        }
     }
 
     #[test]
@@ -354,21 +306,72 @@ mod tests {
         }
     }
 
+    /// A file with these keys, the first one on top.
+    fn file_of(folder: &tempfile::TempDir, keys: &[u8]) -> PathBuf {
+        let path = folder.path().join("secret.key");
+        let lines: String = keys.iter().map(|key| hex(&[*key; 32]) + "\n").collect();
+        fs::write(&path, lines).unwrap();
+        path
+    }
+
+    const PLACE: Place<'_> = Place { column: "c", row: &[0; 16] };
+
     #[test]
     fn older_keys_still_open() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret.key");
-        fs::write(&path, "11".repeat(32)).unwrap();
-        let old = Keys::load(&path).unwrap().unwrap();
-        let place = Place { column: "c", row: &[0; 16] };
+        let old = Keys::load(&file_of(&folder, &[1])).unwrap().unwrap();
         let (site, author) = (SiteId(Uuid::from_u128(1)), AuthorId(Uuid::from_u128(2)));
-        let (sealed, token) = (old.seal(place, b"x").unwrap(), old.author_token(site, author));
-        fs::write(&path, format!("{}\n{}\n", "22".repeat(32), "11".repeat(32))).unwrap();
-        let new = Keys::load(&path).unwrap().unwrap();
+        let (sealed, token) = (old.seal(PLACE, b"x").unwrap(), old.author_token(site, author));
+        let new = Keys::load(&file_of(&folder, &[2, 1])).unwrap().unwrap();
         assert_ne!(new.check_value(), old.check_value());
-        assert_eq!(new.open(place, &sealed).unwrap(), b"x");
+        assert_eq!(new.open(PLACE, &sealed).unwrap(), b"x");
         assert_eq!(new.read_author_token(site, &token), Some(author));
-        assert!(old.open(place, &new.seal(place, b"x").unwrap()).is_err());
+        let email = Email::parse("ada@example.org", "email").unwrap();
+        assert_eq!(new.email_hashes(&email), [new.email_hash(&email), old.email_hash(&email)]);
+        assert!(new.text_hashes("x").contains(&old.text_hash("x")));
+        assert!(new.request_hashes(&[b"x"]).contains(&old.request_hashes(&[b"x"])[0]));
+        assert_eq!(new.avatar(site, "Ada"), old.avatar(site, "Ada"), "pictures stay");
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again_and_the_database_says_what_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file_of(&folder, &[1]);
+        let keys = Keys::load(&path).unwrap().unwrap();
+        let used = keys.check_value();
+        assert!(!keys.reload().unwrap(), "nothing has changed");
+        file_of(&folder, &[2, 1]);
+        let new = Keys::load(&path).unwrap().unwrap();
+        let sealed = new.seal(PLACE, b"x").unwrap();
+        // On demand, without anybody having looked at the file.
+        assert_eq!(keys.open(PLACE, &sealed).unwrap(), b"x");
+        assert_eq!((keys.check_value(), keys.first_check_value()), (used.clone(), new.check_value()));
+        assert!(keys.follow(&new.check_value()));
+        assert_eq!(key_id(&keys.seal(PLACE, b"y").unwrap()), key_id(&sealed));
+        assert_eq!(keys.is_current(key_id(&sealed).unwrap()), Some(true));
+        for broken in ["", "12", &(hex(&[1; 32]) + "\n")] {
+            fs::write(&path, broken).unwrap();
+            assert!(keys.reload().is_err(), "{broken}");
+            assert!(keys.knows(&used) && keys.check_value() == new.check_value(), "the keys from before stay");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(keys.reload().unwrap_err().inside().contains("still used"));
+        assert_eq!(keys.open(PLACE, &sealed).unwrap(), b"x");
+    }
+
+    #[test]
+    fn nothing_is_sealed_while_the_key_that_is_used_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file_of(&folder, &[1]);
+        let keys = Keys::load(&path).unwrap().unwrap();
+        let foreign = Keys::load(&file_of(&folder, &[2])).unwrap().unwrap();
+        file_of(&folder, &[1]);
+        assert!(!keys.follow(&foreign.check_value()));
+        assert!(matches!(keys.seal(PLACE, b"x"), Err(Error::KeyMissing(_))));
+        assert!(matches!(keys.open(PLACE, &foreign.seal(PLACE, b"x").unwrap()), Err(Error::KeyMissing(_))));
+        file_of(&folder, &[2, 1]);
+        assert!(keys.reload().unwrap());
+        assert_eq!(key_id(&keys.seal(PLACE, b"x").unwrap()), key_id(&foreign.seal(PLACE, b"x").unwrap()));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub async fn run(config: &Config) -> Result<(), Failure> {
             findings.push(fine("The database is up to date."));
             findings.push(whole(&service).await?);
             findings.push(counters(&service).await?);
+            findings.push(keys(&service).await?);
             findings.push(people(&service).await?);
             findings.push(outbox(&service).await?);
         }
@@ -64,6 +65,26 @@ fn key_file(path: &Path) -> Finding {
         Ok(_) => look(format!("Others can read the secret key: chmod 600 {}", path.display())),
         Err(cause) => look(format!("The secret key {} cannot be looked at: {cause}", path.display())),
     }
+}
+
+/// Which keys the sealed values need.
+async fn keys(service: &Service) -> Result<Finding, Error> {
+    let status = service.key_status().await?;
+    Ok(if status.lost > 0 {
+        look(format!(
+            "{} private values cannot be read: their key is not in the key file. Put the line with it back, below the others.",
+            status.lost
+        ))
+    } else if status.is_rotating || status.first_is_unused || status.left > 0 {
+        look(format!(
+            "A rotation of the key has not ended; {} private values lie under an older key: afterword keys rotate",
+            status.left
+        ))
+    } else if status.others > 0 {
+        fine("No private value needs the older keys in the key file; author tokens may: afterword keys forget --help")
+    } else {
+        fine("Everything private lies under the current key.")
+    })
 }
 
 async fn whole(service: &Service) -> Result<Finding, Error> {

@@ -7,6 +7,7 @@ mod doctor;
 mod export;
 mod health;
 mod keep;
+mod keys;
 mod mail;
 mod serve;
 mod site;
@@ -106,6 +107,9 @@ enum Command {
         /// The backup
         file: PathBuf,
     },
+    /// The secret key: a new one, and an end for older ones
+    #[command(subcommand, after_help = "Example, while the service runs:\n  afterword keys rotate")]
+    Keys(keys::Command),
     /// Look for what is wrong with this installation, and say what to do
     #[command(
         after_help = "Example:\n  afterword doctor\n\nEach line begins with `ok` or `look`; with any `look` the \
@@ -142,6 +146,7 @@ impl From<Error> for Failure {
         match error {
             // The operator is the one who may see the cause.
             Error::Internal(cause) => Self::Failed(cause.to_string()),
+            Error::KeyMissing(what) => Self::Failed(what),
             Error::Busy => Self::Failed("the database is busy or away; try again in a moment".to_owned()),
             Error::Invalid(faults) => {
                 let told: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
@@ -185,6 +190,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Export { file } => export::run(&config, &file).await,
             Command::Backup { file } => keep::backup(&config, &file),
             Command::Restore { file } => keep::restore(&config, &file),
+            Command::Keys(command) => keys::run(&config, command).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config(command) => config::run(&config, &command),
         }

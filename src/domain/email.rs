@@ -41,11 +41,16 @@ impl Email {
         &self.0
     }
 
-    /// The form in which two spellings of one mailbox are equal: lower case. Mail providers that tell `Ann@` from `ann@`
-    /// exist on paper only.
+    /// See [`fold`].
     pub fn folded(&self) -> String {
-        self.0.to_lowercase()
+        fold(&self.0)
     }
+}
+
+/// The form in which two spellings of one mailbox are equal: lower case. Mail providers that tell `Ann@` from `ann@` exist on
+/// paper only.
+pub fn fold(address: &str) -> String {
+    address.to_lowercase()
 }
 
 /// A dot-atom of RFC 5322 §3.2.3 with the letters of RFC 6531 §3.3: no quotes, no comments, no empty pieces.

@@ -99,7 +99,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
                 (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key belongs to another request")
             }
             Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
-            Error::Busy => (S::SERVICE_UNAVAILABLE, "busy", "The service is busy"),
+            Error::Busy | Error::KeyMissing(_) => (S::SERVICE_UNAVAILABLE, "busy", "The service is busy"),
             Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side"),
         },
     }
@@ -133,7 +133,7 @@ impl ApiError {
             Self::Core(Error::RateLimited(wait)) => {
                 Some(wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1))
             }
-            Self::Core(Error::Busy) => Some(BUSY_RETRY_SECONDS),
+            Self::Core(Error::Busy | Error::KeyMissing(_)) => Some(BUSY_RETRY_SECONDS),
             _ => None,
         }
     }
@@ -152,10 +152,10 @@ impl ApiError {
         }
     }
 
-    /// Logs what is our own fault.
+    /// Logs what is our own fault or the operator's.
     pub fn log(&self, request_id: &str) {
-        if let Self::Core(Error::Internal(cause)) = self {
-            tracing::error!(request_id, %cause, "a request failed");
+        if let Self::Core(error @ (Error::Internal(_) | Error::KeyMissing(_))) = self {
+            tracing::error!(request_id, cause = error.inside(), "a request failed");
         }
     }
 

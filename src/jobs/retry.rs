@@ -57,7 +57,7 @@ pub(super) fn outcome(row: &OutboxRow, sent: Result<Sent, JobError>, now: Timest
             words
         }
         Err(JobError::Mail(SendError::Later(words))) => words,
-        Err(JobError::Core(Error::Internal(cause))) => cause.to_string(),
+        Err(JobError::Core(error @ (Error::Internal(_) | Error::KeyMissing(_)))) => error.inside(),
         Err(JobError::Core(error)) => error.to_string(),
     };
     if at.since(row.created_at) >= GIVE_UP_AFTER { Outcome::GivenUp(words) } else { Outcome::Again(at, words) }

@@ -42,10 +42,12 @@ impl Service {
     /// [`Error::Conflict`] when the address has one already.
     pub async fn add_account(&self, new: NewAccount) -> Result<AccountId, Error> {
         let id = AccountId(self.ids.next());
+        let (email_sealed, email_hash) = self.keys.seal_email(email_place(&id), new.email.as_str())?;
+        let hashes = self.keys.email_hashes(&new.email);
         let account = Account {
             id,
-            email_sealed: self.keys.seal(email_place(&id), new.email.as_str().as_bytes())?,
-            email_hash: self.keys.email_hash(&new.email),
+            email_sealed,
+            email_hash,
             name: new.email.as_str().split('@').next().unwrap_or_default().to_owned(),
             role: new.role,
             password_hash: new.password.as_deref().map(hash_password).transpose()?,
@@ -53,14 +55,22 @@ impl Service {
             created_at: self.clock.now(),
             disabled_at: None,
         };
-        self.db.write(move |tx| accounts::insert(tx, &account, &new.sites)).await?;
+        self.db
+            .write(move |tx| {
+                // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
+                if accounts::find_by_email(tx.conn(), &hashes)?.is_some() {
+                    return Err(accounts::address_is_taken());
+                }
+                accounts::insert(tx, &account, &new.sites)
+            })
+            .await?;
         Ok(id)
     }
 
     /// The account with this address.
     pub async fn account_by_email(&self, email: &Email) -> Result<Account, Error> {
-        let hash = self.keys.email_hash(email);
-        self.db.read(move |conn| accounts::find_by_email(conn, &hash)).await?.ok_or(Error::NotFound)
+        let hashes = self.keys.email_hashes(email);
+        self.db.read(move |conn| accounts::find_by_email(conn, &hashes)).await?.ok_or(Error::NotFound)
     }
 
     /// The address of an account.

@@ -9,6 +9,7 @@ mod in_flight;
 pub mod moderation;
 pub mod own;
 pub mod private_fields;
+pub mod rotation;
 pub mod sites;
 pub mod submission;
 

@@ -103,6 +103,7 @@ pub struct Draft {
     idempotency: Option<IdempotencyRequest>,
     /// Keyed hash of the e-mail address, for its ring.
     pub email_hash: Vec<u8>,
+    text_hashes: Vec<Vec<u8>>,
     turn: Option<Turn>,
 }
 
@@ -116,8 +117,9 @@ impl Draft {
 
 #[derive(Clone)]
 struct IdempotencyRequest {
-    key_hash: Vec<u8>,
-    request_hash: Vec<u8>,
+    /// Under every secret key, the current one's first; so are the request's.
+    key_hashes: Vec<Vec<u8>>,
+    request_hashes: Vec<Vec<u8>>,
 }
 
 /// What [`Service::prepare`] found.
@@ -152,8 +154,10 @@ impl Service {
     pub async fn prepare(&self, site: Arc<Site>, sent: Sent) -> Result<Prepared, Error> {
         let Sent { raw, faults, envelope } = sent;
         let idempotency = envelope.repeatable.as_ref().map(|repeatable| self.idempotency_request(site.id, repeatable));
-        let turn = match &idempotency {
-            Some(request) => Some(self.in_flight.turn(&request.key_hash).await),
+        let turn = match &envelope.repeatable {
+            Some(repeatable) => {
+                Some(self.in_flight.turn(&[site.id.as_bytes(), repeatable.key.as_bytes()].concat()).await)
+            }
             None => None,
         };
         let owns = |origin: &Origin| site.owns(origin) || self.rules.own_origin.as_ref() == Some(origin);
@@ -190,14 +194,16 @@ impl Service {
             _ => return Err(Error::Invalid(in_order(faults))),
         };
         let email_hash = self.keys.email_hash(&submission.email);
+        let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let (author, parent) = (around.author, around.parent);
-        Ok(Prepared::New(Box::new(Draft { site, submission, envelope, author, parent, idempotency, email_hash, turn })))
+        let draft = Draft { site, submission, envelope, author, parent, idempotency, email_hash, text_hashes, turn };
+        Ok(Prepared::New(Box::new(draft)))
     }
 
     fn idempotency_request(&self, site: SiteId, repeatable: &Repeatable) -> IdempotencyRequest {
         IdempotencyRequest {
-            key_hash: self.keys.request_hash(&[site.as_bytes(), repeatable.key.as_bytes()]),
-            request_hash: self.keys.request_hash(&[&repeatable.request]),
+            key_hashes: self.keys.request_hashes(&[site.as_bytes(), repeatable.key.as_bytes()]),
+            request_hashes: self.keys.request_hashes(&[&repeatable.request]),
         }
     }
 
@@ -218,7 +224,15 @@ impl Service {
     /// a mail, and its sender cannot tell.
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
-        let mut new = self.new_comment(&draft, calm, now)?;
+        let comment = self.new_comment(&draft, calm, now)?;
+        let mut new = NewComment {
+            article_key: draft.submission.article.clone(),
+            is_new_author: draft.author.is_none(),
+            idempotency: draft.idempotency,
+            tells: comment.status == Status::Pending && calm,
+            text_hashes: draft.text_hashes,
+            comment,
+        };
         let (service, turn) = (self.clone(), draft.turn);
         let stored = self.db.write(move |tx| service.store_in(tx, &mut new, now)).await;
         drop(turn);
@@ -226,13 +240,14 @@ impl Service {
     }
 
     /// Everything that does not need the database: rendering, encryption, the verdict.
-    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<NewComment, Error> {
+    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<Comment, Error> {
         let submission = &draft.submission;
         let verdict = draft.verdict(calm);
         let id = CommentId(self.ids.next());
         let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
+        let (email_sealed, email_hash) = self.keys.seal_email(comment_email_place(&id), submission.email.as_str())?;
         let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
-        let comment = Comment {
+        Ok(Comment {
             id,
             site_id: draft.site.id,
             article_id: ArticleId(self.ids.next()),
@@ -248,8 +263,8 @@ impl Service {
             body: submission.body.as_str().to_owned(),
             body_html: render(&submission.body),
             renderer: RENDERER,
-            email_sealed: Some(self.keys.seal(comment_email_place(&id), submission.email.as_str().as_bytes())?),
-            email_hash: Some(draft.email_hash.clone()),
+            email_sealed: Some(email_sealed),
+            email_hash: Some(email_hash),
             sender_sealed: self.seal_sender(&id, &draft.envelope)?,
             article_title: submission.article_title.as_ref().map(|title| title.as_str().to_owned()),
             article_url: submission.article_url.as_ref().map(|url| url.as_str().to_owned()),
@@ -266,16 +281,9 @@ impl Service {
             reply_count: 0,
             visible_children: 0,
             version: 1,
-            text_hash: self.keys.text_hash(&double_form(submission.name.as_str(), submission.body.as_str())),
+            text_hash: draft.text_hashes.first().cloned().unwrap_or_default(),
             created_at: now,
             edited_at: None,
-        };
-        Ok(NewComment {
-            article_key: submission.article.clone(),
-            is_new_author: draft.author.is_none(),
-            idempotency: draft.idempotency.clone(),
-            tells: verdict.status == Status::Pending && calm,
-            comment,
         })
     }
 
@@ -294,16 +302,16 @@ impl Service {
         if let Some(request) = &new.idempotency {
             let answer = Remembered {
                 site_id: comment.site_id,
-                key_hash: request.key_hash.clone(),
-                request_hash: request.request_hash.clone(),
+                key_hash: request.key_hashes.first().cloned().unwrap_or_default(),
+                request_hash: request.request_hashes.first().cloned().unwrap_or_default(),
                 comment_id: comment.id,
                 author_id: comment.author_id,
                 status: comment.status.number(),
                 answer: serde_json::to_string(&receipt).map_err(Error::internal)?,
                 created_at: now,
             };
-            if !idempotency::remember(tx, &answer)? {
-                let first = idempotency::find(tx.conn(), comment.site_id, &request.key_hash, now)?;
+            if !idempotency::remember(tx, &answer, &request.key_hashes)? {
+                let first = idempotency::find(tx.conn(), comment.site_id, &request.key_hashes, now)?;
                 return replay(&first.ok_or(Error::Busy)?, request);
             }
         }
@@ -320,7 +328,7 @@ impl Service {
                 return Err(Error::Invalid(vec![unknown_parent()]));
             }
         }
-        if comments::is_double(tx, article.id, &comment.text_hash, now)? {
+        if comments::is_double(tx, article.id, &new.text_hashes, now)? {
             return Err(Error::DuplicateComment);
         }
         if new.is_new_author {
@@ -342,7 +350,7 @@ impl Service {
 fn surroundings(conn: &mut Conn, wanted: &Wanted, now: Timestamp) -> Result<Surroundings, Error> {
     let mut around = Surroundings::default();
     if let Some(request) = &wanted.idempotency {
-        around.replay = idempotency::find(conn, wanted.site, &request.key_hash, now)?;
+        around.replay = idempotency::find(conn, wanted.site, &request.key_hashes, now)?;
     }
     if let Some(author) = wanted.author {
         around.author = authors::find(conn, wanted.site, author)?;
@@ -365,6 +373,7 @@ struct NewComment {
     is_new_author: bool,
     idempotency: Option<IdempotencyRequest>,
     tells: bool,
+    text_hashes: Vec<Vec<u8>>,
 }
 
 /// The parent, if it is a comment of this article.
@@ -378,7 +387,7 @@ fn find_parent(
 }
 
 fn replay(remembered: &Remembered, request: &IdempotencyRequest) -> Result<Receipt, Error> {
-    if remembered.request_hash != request.request_hash {
+    if !request.request_hashes.contains(&remembered.request_hash) {
         return Err(Error::IdempotencyKeyReused);
     }
     serde_json::from_str(&remembered.answer).map_err(Error::internal)

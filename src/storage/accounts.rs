@@ -78,7 +78,7 @@ pub fn insert(tx: &mut Tx<'_>, account: &Account, sites: &[SiteId]) -> Result<()
     let added =
         on!(tx.conn(), |c| diesel::insert_into(accounts::table).values(account).on_conflict_do_nothing().execute(c))?;
     if added == 0 {
-        return Err(Error::conflict("There is an account with this e-mail address already."));
+        return Err(address_is_taken());
     }
     for site in sites {
         let row = (account_sites::account_id.eq(account.id), account_sites::site_id.eq(site));
@@ -87,10 +87,15 @@ pub fn insert(tx: &mut Tx<'_>, account: &Account, sites: &[SiteId]) -> Result<()
     meta::touch_settings(tx)
 }
 
-/// The account with this keyed hash of its address.
-pub fn find_by_email(conn: &mut Conn, email_hash: &[u8]) -> Result<Option<Account>, Error> {
+/// What whoever adds an account again is told.
+pub fn address_is_taken() -> Error {
+    Error::conflict("There is an account with this e-mail address already.")
+}
+
+/// The account with one of these keyed hashes of its address: one for each key that it may lie under.
+pub fn find_by_email(conn: &mut Conn, email_hashes: &[Vec<u8>]) -> Result<Option<Account>, Error> {
     Ok(on!(conn, |c| accounts::table
-        .filter(accounts::email_hash.eq(email_hash))
+        .filter(accounts::email_hash.eq_any(email_hashes))
         .select(Account::as_select())
         .get_result(c)
         .optional())?)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conn::{Conn, on};
 use super::fragments::{ArticleBump, AuthorBump, SiteBump};
-use super::neighbours::Turn;
+use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
 use super::tx::Tx;
 use super::{idempotency, words};
@@ -181,20 +181,25 @@ pub fn find_parent(conn: &mut Conn, id: CommentId) -> Result<Option<Parent>, Err
 /// How long the same name and text on the same article count as a double (contract §1).
 const DOUBLE_WITHIN: Duration = Duration::from_hours(24);
 
-/// Whether the same name and text came to this article within a day; a comment that was removed does not count. Until the
-/// transaction ends nobody else gets an answer about the same text.
-pub fn is_double(tx: &mut Tx<'_>, article: ArticleId, text_hash: &[u8], now: Timestamp) -> Result<bool, Error> {
-    tx.take_turn(Turn::Text(article, text_hash))?;
-    let same: Option<CommentId> = on!(tx.conn(), |c| comments::table
-        .filter(comments::article_id.eq(article))
-        .filter(comments::text_hash.eq(text_hash))
-        .filter(comments::created_at.gt(now.minus(DOUBLE_WITHIN)))
-        .filter(comments::status.ne(Status::Removed))
-        .select(comments::id)
-        .limit(1)
-        .get_result(c)
-        .optional())?;
-    Ok(same.is_some())
+/// Whether the same name and text (their hashes, one for each secret key) came to this article within a day; a comment that
+/// was removed does not count. Until the transaction ends nobody else gets an answer about the same text.
+pub fn is_double(tx: &mut Tx<'_>, article: ArticleId, text_hashes: &[Vec<u8>], now: Timestamp) -> Result<bool, Error> {
+    for text_hash in in_one_order(text_hashes) {
+        tx.take_turn(Turn::Text(article, text_hash))?;
+        let same: Option<CommentId> = on!(tx.conn(), |c| comments::table
+            .filter(comments::article_id.eq(article))
+            .filter(comments::text_hash.eq(text_hash))
+            .filter(comments::created_at.gt(now.minus(DOUBLE_WITHIN)))
+            .filter(comments::status.ne(Status::Removed))
+            .select(comments::id)
+            .limit(1)
+            .get_result(c)
+            .optional())?;
+        if same.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a change of state writes beside the state.

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::comments::Comment;
 use super::conn::{Conn, on};
-use super::neighbours::Turn;
+use super::neighbours::{Turn, in_one_order};
 use super::schema::idempotency_keys;
 use super::tx::Tx;
 use crate::domain::ids::{AuthorId, CommentId, SiteId};
@@ -40,19 +40,37 @@ pub struct Remembered {
     pub created_at: Timestamp,
 }
 
-/// What is remembered under a key, unless it is too old.
-pub fn find(conn: &mut Conn, site: SiteId, key_hash: &[u8], now: Timestamp) -> Result<Option<Remembered>, Error> {
-    Ok(on!(conn, |c| idempotency_keys::table
-        .find((site, key_hash))
-        .filter(idempotency_keys::created_at.gt(now.minus(KEPT_FOR)))
-        .select(Remembered::as_select())
-        .get_result(c)
-        .optional())?)
+/// What is remembered under a key, unless it is too old. The key has a hash under each secret key; nearly always there is
+/// one, and a plain comparison is a statement that stays prepared.
+pub fn find(
+    conn: &mut Conn,
+    site: SiteId,
+    key_hashes: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Option<Remembered>, Error> {
+    for key_hash in key_hashes {
+        let found = on!(&mut *conn, |c| idempotency_keys::table
+            .find((site, key_hash))
+            .filter(idempotency_keys::created_at.gt(now.minus(KEPT_FOR)))
+            .select(Remembered::as_select())
+            .get_result(c)
+            .optional())?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
-/// Remembers an answer (a twin on another connection waits for it); `false` when the key is taken. An answer that is too old gives way.
-pub fn remember(tx: &mut Tx<'_>, answer: &Remembered) -> Result<bool, Error> {
-    tx.take_turn(Turn::Request(answer.site_id, &answer.key_hash))?;
+/// Remembers an answer (a twin on another connection waits for it); `false` when the key is taken, under whichever of its
+/// hashes. An answer that is too old gives way.
+pub fn remember(tx: &mut Tx<'_>, answer: &Remembered, key_hashes: &[Vec<u8>]) -> Result<bool, Error> {
+    for key_hash in in_one_order(key_hashes) {
+        tx.take_turn(Turn::Request(answer.site_id, key_hash))?;
+    }
+    if key_hashes.len() > 1 && find(tx.conn(), answer.site_id, key_hashes, answer.created_at)?.is_some() {
+        return Ok(false);
+    }
     let stale = idempotency_keys::table
         .find((answer.site_id, &answer.key_hash))
         .filter(idempotency_keys::created_at.le(answer.created_at.minus(KEPT_FOR)));

@@ -31,6 +31,18 @@ pub fn put(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes a fact in place of the value that the caller saw; `false` when another one is there.
+pub fn replace(tx: &mut Tx<'_>, key: &str, seen: &str, value: &str) -> Result<bool, Error> {
+    let row = meta::table.find(key).filter(meta::value.eq(seen));
+    Ok(on!(tx.conn(), |c| diesel::update(row).set(meta::value.eq(value)).execute(c))? == 1)
+}
+
+/// Takes a fact away, if it is there.
+pub fn remove(tx: &mut Tx<'_>, key: &str) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::delete(meta::table.find(key)).execute(c))?;
+    Ok(())
+}
+
 /// Raises the revision of the settings, so that every running instance loads sites and accounts anew.
 pub fn touch_settings(tx: &mut Tx<'_>) -> Result<(), Error> {
     on!(tx.conn(), |c| diesel::sql_query(

@@ -29,6 +29,7 @@ pub mod outbox;
 mod postgres;
 pub mod queue;
 mod replica;
+pub mod reseal;
 pub mod schema;
 pub mod shared_limits;
 pub mod sites;

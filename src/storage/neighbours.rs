@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use super::conn::Conn;
 use super::tx::{News, Tx};
-use crate::domain::ids::{ArticleId, SiteId};
+use crate::domain::ids::{ArticleId, CommentId, SiteId};
 use crate::error::Error;
 
 /// What only one transaction at a time may work on. SQLite has one writer; on PostgreSQL it is an advisory lock that the
@@ -75,6 +75,27 @@ pub(super) fn tell(conn: &mut Conn, news: &News) -> Result<(), Error> {
     #[cfg(not(feature = "postgres"))]
     let _ = (conn, news);
     Ok(())
+}
+
+/// Turns of one kind are taken in the same order by everybody, so that nobody waits in a ring.
+pub(super) fn in_one_order(hashes: &[Vec<u8>]) -> Vec<&Vec<u8>> {
+    let mut sorted: Vec<&Vec<u8>> = hashes.iter().collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// Of these comments those that no other connection is changing now; nobody does until the transaction ends. Nobody waits
+/// for a row here: a decision that holds one and waits for another of ours would wait in a ring.
+pub(super) fn free_comments(tx: &mut Tx<'_>, ids: &[CommentId]) -> Result<Vec<CommentId>, Error> {
+    use super::schema::comments;
+    match tx.conn() {
+        Conn::Sqlite(_) => Ok(ids.to_vec()),
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            let rows = comments::table.filter(comments::id.eq_any(ids)).select(comments::id);
+            Ok(rows.for_no_key_update().skip_locked().load(c)?)
+        }
+    }
 }
 
 #[derive(QueryableByName)]

@@ -12,4 +12,5 @@ mod own;
 mod privacy;
 mod races;
 mod reading;
+mod rotation;
 mod submission;

@@ -8,6 +8,7 @@ mod deploy;
 mod hints;
 mod keep;
 mod load;
+mod keys;
 mod logs;
 mod metrics;
 mod raw_http;

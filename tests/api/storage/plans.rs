@@ -180,8 +180,8 @@ fn moderating(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
 
 fn writing(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
     comments::find_parent(tx.conn(), rows::comment_id(1001)).unwrap();
-    comments::is_double(tx, article, &[1; 16], rows::NOW).unwrap();
-    idempotency::find(tx.conn(), site, &[1; 32], rows::NOW).unwrap();
+    comments::is_double(tx, article, &[vec![1; 16]], rows::NOW).unwrap();
+    idempotency::find(tx.conn(), site, &[vec![1; 32]], rows::NOW).unwrap();
     let claim = Claim {
         id: OutboxId(rows::uuid(1)),
         kinds: &[Kind::MailModerator],

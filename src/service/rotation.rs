@@ -1,0 +1,215 @@
+//! A new secret key while the service runs. The database says which of the file's keys is used (`key_check`); the order of
+//! things is such that whoever meets a value knows its key: every instance has the new key before the database moves to it,
+//! and the older ones stay in the file. Each step can be cut short and taken again.
+
+use uuid::Uuid;
+
+use super::Service;
+use super::accounts::email_place;
+use super::private_fields::{comment_email_place, comment_sender_place};
+use crate::domain::ids::CommentId;
+use crate::error::Error;
+use crate::keys::{Place, key_id};
+use crate::storage::accounts::{self, Account};
+use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields};
+use crate::storage::{Conn, meta};
+
+/// The facts in `meta` that belong to it: the check value of the key that is used,
+pub const USED: &str = "key_check";
+/// that of the key of a rotation that has begun and not ended,
+const NEXT: &str = "key_next";
+/// the same again, written by an instance that does not have it,
+const MISSING: &str = "key_missing";
+/// and the last comment that was looked at.
+const CURSOR: &str = "key_cursor";
+
+/// Where an installation stands with its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// A rotation has begun and not ended.
+    pub is_rotating: bool,
+    /// The file's first key is not the one that is used.
+    pub first_is_unused: bool,
+    /// Keys in the file beside the one that is used.
+    pub others: usize,
+    /// Values that lie under one of them.
+    pub left: i64,
+    /// Values that lie under a key that is not in the file.
+    pub lost: i64,
+}
+
+/// What was done in one transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Values that were sealed anew.
+    pub done: i64,
+    /// Values that do not open, though their key is there; they are left as they are.
+    pub broken: i64,
+    /// All comments have been looked at since the first.
+    pub is_last: bool,
+}
+
+impl Service {
+    /// Follows the key file and the database: which keys there are, and which is used. An instance that lacks the key of a
+    /// coming rotation says so, and the rotation waits.
+    pub async fn refresh_keys(&self) -> Result<(), Error> {
+        let read = self.keys.reload();
+        if *read.as_ref().unwrap_or(&false) {
+            tracing::info!(count = self.keys.count(), "the key file has changed; its keys are known now");
+            // Pictures come from its last line.
+            self.db.everything_changed();
+        }
+        let facts = |conn: &mut Conn| Ok((meta::get(conn, USED)?, meta::get(conn, NEXT)?, meta::get(conn, MISSING)?));
+        let (used, next, missing) = self.db.read(facts).await?;
+        if let Some(next) = next.filter(|next| !self.keys.knows(next) && missing.as_ref() != Some(next)) {
+            tracing::warn!("a key rotation waits: the new key is not in this instance's key file");
+            self.db.write(move |tx| meta::put(tx, MISSING, &next)).await?;
+        }
+        let lacks = || Error::internal("the key file lacks the key that the database uses: comments are refused");
+        if !used.is_none_or(|used| self.keys.follow(&used)) {
+            return Err(lacks());
+        }
+        read.map(|_| ())
+    }
+
+    /// Uses the key that the database uses now; an error when it is not in the file.
+    pub async fn follow_used_key(&self) -> Result<(), Error> {
+        self.keys.reload()?;
+        match self.db.read(|conn| meta::get(conn, USED)).await? {
+            Some(used) if !self.keys.follow(&used) => Err(Error::internal("the key file lacks the key that is used")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where things stand. It looks at every row.
+    pub async fn key_status(&self) -> Result<KeyStatus, Error> {
+        let (next, counts) = self.db.read(|conn| Ok((meta::get(conn, NEXT)?, reseal::count_by_key(conn)?))).await?;
+        let under = |is_current| {
+            let of_these = counts.iter().filter(|count| self.keys.is_current(&count.key_id) == is_current);
+            of_these.map(|count| count.number).sum()
+        };
+        Ok(KeyStatus {
+            is_rotating: next.is_some(),
+            first_is_unused: self.keys.first_check_value() != self.keys.check_value(),
+            others: self.keys.count() - 1,
+            left: under(Some(false)),
+            lost: under(None),
+        })
+    }
+
+    /// Whether the database has moved to the key of a rotation that has not ended.
+    pub async fn is_resealing(&self) -> Result<bool, Error> {
+        let next = self.db.read(|conn| meta::get(conn, NEXT)).await?;
+        Ok(next.is_some_and(|next| next == self.keys.check_value()))
+    }
+
+    /// Tells all instances which key comes next. Those that do not have it have a moment to say so.
+    pub async fn announce_key(&self) -> Result<(), Error> {
+        let next = self.keys.first_check_value();
+        self.db
+            .write(move |tx| {
+                meta::remove(tx, MISSING)?;
+                meta::put(tx, NEXT, &next)
+            })
+            .await
+    }
+
+    /// Whether an instance has said that it does not have the announced key.
+    pub async fn somebody_lacks_the_key(&self) -> Result<bool, Error> {
+        Ok(self.db.read(|conn| meta::get(conn, MISSING)).await?.is_some())
+    }
+
+    /// The announced key is used from now on. [`Error::Conflict`] when another rotation was quicker.
+    pub async fn use_announced_key(&self) -> Result<(), Error> {
+        let (was, next) = (self.keys.check_value(), self.keys.first_check_value());
+        let announced = next.clone();
+        self.db
+            .write(move |tx| {
+                let is_mine = meta::get(tx.conn(), NEXT)?.as_ref() == Some(&announced);
+                if !is_mine || !meta::replace(tx, USED, &was, &announced)? {
+                    return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
+                }
+                meta::remove(tx, CURSOR)
+            })
+            .await?;
+        self.keys.follow(&next);
+        Ok(())
+    }
+
+    /// Seals the private fields of the next comments with the current key, in one transaction that also says how far it
+    /// came. Accounts come with the first of them.
+    pub async fn reseal_some(&self) -> Result<Batch, Error> {
+        let (accounts, page) = self
+            .db
+            .read(|conn| {
+                let cursor = meta::get(conn, CURSOR)?.and_then(|id| id.parse().ok());
+                let accounts = if cursor.is_none() { accounts::all(conn)? } else { Vec::new() };
+                Ok((accounts, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
+            })
+            .await?;
+        let mut batch = Batch { is_last: page.len() < PAGE, ..Batch::default() };
+        let cursor = page.last().filter(|_| !batch.is_last).map(|row| row.id.to_string());
+        let (mut new_accounts, mut new_comments) = (Vec::new(), Vec::new());
+        for account in accounts {
+            new_accounts.extend(self.account_resealed(account, &mut batch)?);
+        }
+        for before in page {
+            let after = self.resealed(&before, &mut batch)?;
+            if after != before {
+                new_comments.push((before, after));
+            }
+        }
+        self.db
+            .write(move |tx| {
+                reseal::replace_accounts(tx, &new_accounts)?;
+                reseal::replace(tx, &new_comments)?;
+                match &cursor {
+                    Some(id) => meta::put(tx, CURSOR, id),
+                    None => meta::remove(tx, CURSOR),
+                }
+            })
+            .await?;
+        Ok(batch)
+    }
+
+    /// Ends the rotation.
+    pub async fn end_rotation(&self) -> Result<(), Error> {
+        self.db.write(|tx| [NEXT, MISSING, CURSOR].iter().try_for_each(|fact| meta::remove(tx, fact))).await
+    }
+
+    /// What is in a value that lies under an older key; none for one that is under the current key, or does not open.
+    fn opened(&self, place: Place<'_>, sealed: &[u8], batch: &mut Batch) -> Option<Vec<u8>> {
+        if key_id(sealed).and_then(|id| self.keys.is_current(id)) != Some(false) {
+            return None;
+        }
+        let opened = self.keys.open(place, sealed).ok();
+        *(if opened.is_some() { &mut batch.done } else { &mut batch.broken }) += 1;
+        opened
+    }
+
+    fn account_resealed(&self, account: Account, batch: &mut Batch) -> Result<Option<AccountFields>, Error> {
+        let place = email_place(&account.id);
+        let Some(address) = self.opened(place, &account.email_sealed, batch) else { return Ok(None) };
+        let (email_sealed, email_hash) = self.keys.seal_email(place, &text(address)?)?;
+        Ok(Some(AccountFields { id: account.id, before: account.email_sealed, email_sealed, email_hash }))
+    }
+
+    /// The fields under the current key.
+    fn resealed(&self, before: &PrivateFields, batch: &mut Batch) -> Result<PrivateFields, Error> {
+        let mut after = before.clone();
+        let email = comment_email_place(&before.id);
+        if let Some(address) = before.email_sealed.as_ref().and_then(|sealed| self.opened(email, sealed, batch)) {
+            let (sealed, hash) = self.keys.seal_email(email, &text(address)?)?;
+            (after.email_sealed, after.email_hash) = (Some(sealed), Some(hash));
+        }
+        let sender = comment_sender_place(&before.id);
+        if let Some(plain) = before.sender_sealed.as_ref().and_then(|sealed| self.opened(sender, sealed, batch)) {
+            after.sender_sealed = Some(self.keys.seal(sender, &plain)?);
+        }
+        Ok(after)
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(Error::internal)
+}

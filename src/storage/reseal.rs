@@ -1,0 +1,117 @@
+//! Private fields on their way under another key: read page by page, written back only where they are still what was read.
+//! What they mean is not known here, and nothing that a reader sees changes.
+
+use std::collections::HashSet;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary};
+
+use super::conn::{Conn, on};
+use super::neighbours::free_comments;
+use super::schema::{accounts, comments};
+use super::tx::Tx;
+use crate::domain::ids::{AccountId, CommentId};
+use crate::error::Error;
+
+/// Rows of a page, and so of a transaction: about ten milliseconds of the one writer that SQLite has.
+pub const PAGE: usize = 500;
+
+/// The same number as SQL takes it.
+const PAGE_ROWS: i64 = 500;
+
+/// What lies encrypted in a comment, and the keyed hash that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = comments)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+#[expect(missing_docs, reason = "the columns are documented in migrations/")]
+pub struct PrivateFields {
+    pub id: CommentId,
+    pub email_sealed: Option<Vec<u8>>,
+    pub email_hash: Option<Vec<u8>>,
+    pub sender_sealed: Option<Vec<u8>>,
+}
+
+/// The private fields of the comments after this one, in the order of ids; a page that is not full is the last.
+pub fn page(conn: &mut Conn, after: CommentId) -> Result<Vec<PrivateFields>, Error> {
+    Ok(on!(conn, |c| comments::table
+        .filter(comments::id.gt(after))
+        .order(comments::id)
+        .limit(PAGE_ROWS)
+        .select(PrivateFields::as_select())
+        .load(c))?)
+}
+
+/// Writes private fields (before, after) where nobody was quicker: a comment that is gone, or that another connection is
+/// working on, is passed over. Every sealed value has a random nonce, so an equal one was not written in between.
+pub fn replace(tx: &mut Tx<'_>, changes: &[(PrivateFields, PrivateFields)]) -> Result<(), Error> {
+    let ids: Vec<CommentId> = changes.iter().map(|(before, _)| before.id).collect();
+    let free: HashSet<CommentId> = free_comments(tx, &ids)?.into_iter().collect();
+    for (before, after) in changes.iter().filter(|(before, _)| free.contains(&before.id)) {
+        let row = comments::table.find(before.id);
+        let set = (
+            comments::email_sealed.eq(&after.email_sealed),
+            comments::email_hash.eq(&after.email_hash),
+            comments::sender_sealed.eq(&after.sender_sealed),
+        );
+        // They are written together when the comment comes and emptied together when it goes: one speaks for all.
+        match (&before.email_sealed, &before.sender_sealed) {
+            (Some(email), _) => {
+                let row = row.filter(comments::email_sealed.eq(email));
+                on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+            }
+            (None, Some(sender)) => {
+                let row = row.filter(comments::sender_sealed.eq(sender));
+                on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What lies encrypted in an account, under another key.
+#[derive(Debug, Clone)]
+pub struct AccountFields {
+    /// Which account.
+    pub id: AccountId,
+    /// The sealed address that was read.
+    pub before: Vec<u8>,
+    /// The same address, sealed anew.
+    pub email_sealed: Vec<u8>,
+    /// Its hash by the same key.
+    pub email_hash: Vec<u8>,
+}
+
+/// Writes the addresses of accounts where they are still what was read.
+pub fn replace_accounts(tx: &mut Tx<'_>, changes: &[AccountFields]) -> Result<(), Error> {
+    for change in changes {
+        let row = accounts::table.find(change.id).filter(accounts::email_sealed.eq(&change.before));
+        let set = (accounts::email_sealed.eq(&change.email_sealed), accounts::email_hash.eq(&change.email_hash));
+        on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+    }
+    Ok(())
+}
+
+/// How many sealed values lie under one key.
+#[derive(Debug, QueryableByName)]
+pub struct UnderKey {
+    /// The key's id, as it stands in each value.
+    #[diesel(sql_type = Binary)]
+    pub key_id: Vec<u8>,
+    /// So many values.
+    #[diesel(sql_type = BigInt)]
+    pub number: i64,
+}
+
+/// How many values lie under which key: a look at every row.
+pub fn count_by_key(conn: &mut Conn) -> Result<Vec<UnderKey>, Error> {
+    Ok(on!(conn, |c| diesel::sql_query(
+        "SELECT key_id, count(*) AS number FROM (
+            SELECT substr(email_sealed, 2, 4) AS key_id FROM comments WHERE email_sealed IS NOT NULL
+            UNION ALL SELECT substr(sender_sealed, 2, 4) FROM comments WHERE sender_sealed IS NOT NULL
+            UNION ALL SELECT substr(email_sealed, 2, 4) FROM accounts
+        ) AS sealed GROUP BY key_id"
+    )
+    .load(c))?)
+}
