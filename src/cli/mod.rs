@@ -3,6 +3,7 @@
 
 mod account;
 mod config;
+mod copy;
 mod doctor;
 mod export;
 mod health;
@@ -106,6 +107,13 @@ enum Command {
         /// The backup
         file: PathBuf,
     },
+    /// Copy everything into another database, SQLite or PostgreSQL, and check that both are equal
+    #[command(after_help = "Example, with the service stopped:\n  \
+        afterword copy --from sqlite:data/afterword.db --to postgres://afterword:password@db.example/afterword\n\n\
+        One that was cut short goes on where it stopped when the same command is run again; until a copy is checked, \
+        nothing serves it. Others on this machine may see a password on the command line: the variables keep it from \
+        them.")]
+    Copy(copy::Way),
     /// Look for what is wrong with this installation, and say what to do
     #[command(
         after_help = "Example:\n  afterword doctor\n\nEach line begins with `ok` or `look`; with any `look` the \
@@ -185,6 +193,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Export { file } => export::run(&config, &file).await,
             Command::Backup { file } => keep::backup(&config, &file),
             Command::Restore { file } => keep::restore(&config, &file),
+            Command::Copy(way) => copy::run(&config, way).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config(command) => config::run(&config, &command),
         }

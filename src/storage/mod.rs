@@ -8,6 +8,7 @@ pub mod authors;
 pub mod backup;
 pub mod comments;
 pub mod conn;
+pub mod copy;
 pub mod events;
 pub mod export;
 mod fragments;
@@ -115,6 +116,15 @@ impl Backend {
         }
     }
 
+    /// Whether there are tables of ours, which this binary may use.
+    fn has_tables(&self, connect: &Connect) -> Result<bool, Error> {
+        let looked = connect().and_then(|mut conn| {
+            let is_there = migrations::is_there(&mut conn)?;
+            if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
+        });
+        looked.map_err(|error| self.named(error))
+    }
+
     fn connect_writer(&self) -> Connect {
         match self {
             Self::Sqlite(path) => {
@@ -177,12 +187,32 @@ impl Db {
         if matches!(&backend, Backend::Sqlite(path) if !path.exists()) {
             return Ok(None);
         }
-        let opened = (backend.connect_writer())().and_then(|mut conn| {
-            let is_there = migrations::is_there(&mut conn)?;
-            if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
-        });
-        let is_there = opened.map_err(|error| backend.named(error))?;
+        let is_there = backend.has_tables(&backend.connect_writer())?;
         if is_there { Self::start(&backend, settings, Vec::new()).map(Some) } else { Ok(None) }
+    }
+
+    /// Opens a database that is there to read it and nothing else; its file stays what it is. None when there is none.
+    /// Every [`Db::write`] is [`Error::Busy`]. Blocks.
+    pub fn open_to_read(url: &str) -> Result<Option<Self>, Error> {
+        let backend = Backend::of(url)?;
+        if matches!(&backend, Backend::Sqlite(path) if !path.exists()) {
+            return Ok(None);
+        }
+        if !backend.has_tables(&backend.connect_reader())? {
+            return Ok(None);
+        }
+        let (readers, threads) = Readers::start(1, &backend.connect_reader())?;
+        let inner = Inner {
+            readers: Some(readers),
+            writers: None,
+            #[cfg(feature = "postgres")]
+            listening: None,
+            threads,
+            outbox_has_work: Arc::new(Notify::new()),
+            listener: Arc::new(OnceLock::new()),
+            migrated: Vec::new(),
+        };
+        Ok(Some(Self { inner: Arc::new(inner) }))
     }
 
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite's numbers are its own"))]
