@@ -65,15 +65,15 @@ async fn copy_rows(copy: &mut Copy) -> Result<(), Error> {
         remark("The last check found differences: the copy begins anew.");
     }
     let (total, there) = copy.rows().await?;
-    if there > 0 {
-        remark(&format!("The copy goes on: {there} rows are there."));
+    if copy.goes_on {
+        remark(&format!("A copy was begun, and goes on: {there} of {total} rows are there."));
     }
     let mut progress = Progress::begin("copying", total, there);
     while let Some(rows) = copy.copy_page().await? {
         progress.add(rows);
     }
     progress.end();
-    let mut progress = Progress::begin("search index", total, 0);
+    let mut progress = Progress::begin("search index", copy.comments().await?, 0);
     loop {
         match copy.index_piece().await? {
             0 => break,
@@ -122,10 +122,10 @@ fn name(url: &SecretString) -> Result<String, Failure> {
 /// Errors of opening speak of the setting that names a database; here it is an argument.
 fn said_of(place: &str, error: &Error) -> String {
     match error {
-        Error::Internal(cause) => {
-            let cause = cause.to_string();
-            format!("{place}: {}", cause.trim_start_matches("database.url: ").trim_start_matches("database.url "))
-        }
+        Error::Internal(cause) => match cause.to_string().strip_prefix("database.url") {
+            Some(rest) => format!("{place}{rest}"),
+            None => format!("{place}: {cause}"),
+        },
         other => other.to_string(),
     }
 }
@@ -134,7 +134,8 @@ fn failed(place: &str, error: Error) -> Failure {
     match error {
         Error::Internal(_) => Failure::Failed(said_of(place, &error)),
         Error::Busy => Failure::Failed(
-            "a database is busy, full or away: run the same command again, and the copy goes on where it stopped".into(),
+            "a database is busy, full or away: run the same command again, and the copy goes on where it stopped"
+                .into(),
         ),
         other => other.into(),
     }

@@ -107,9 +107,9 @@ fn unusable(file: &Path, error: Error) -> Failure {
 pub(super) fn nobody_serves(config: &Config) -> Result<Option<TcpListener>, Failure> {
     let address = config.server.listen;
     match TcpListener::bind(address) {
-        Err(cause) if cause.kind() == ErrorKind::AddrInUse => Err(Failure::Failed(format!(
-            "something answers at server.listen {address}: stop the service first"
-        ))),
+        Err(cause) if cause.kind() == ErrorKind::AddrInUse => {
+            Err(Failure::Failed(format!("something answers at server.listen {address}: stop the service first")))
+        }
         held => Ok(held.ok()),
     }
 }

@@ -109,10 +109,9 @@ enum Command {
     },
     /// Copy everything into another database, SQLite or PostgreSQL, and check that both are equal
     #[command(after_help = "Example, with the service stopped:\n  \
-        afterword copy --from sqlite:data/afterword.db --to postgres://afterword:password@db.example/afterword\n\n\
-        One that was cut short goes on where it stopped when the same command is run again; until a copy is checked, \
-        nothing serves it. Others on this machine may see a password on the command line: the variables keep it from \
-        them.")]
+        afterword copy --from sqlite:data/afterword.db \\\n    --to postgres://afterword:password@db.example/afterword\n\n\
+        The same command again goes on where one was cut short. Until a copy is checked, nothing serves it. The \
+        variables keep a password from those who may see this machine's command lines.")]
     Copy(copy::Way),
     /// Look for what is wrong with this installation, and say what to do
     #[command(

@@ -16,6 +16,8 @@ pub struct Copy {
     source: Db,
     target: Db,
     mark: Mark,
+    /// Whether an earlier run began it.
+    pub goes_on: bool,
     /// The next page, read while the one before was written.
     ahead: Option<Arc<Page>>,
 }
@@ -64,7 +66,9 @@ pub async fn open_target(source: Db, name: String, url: String) -> Result<Found,
         there.read(copy::refuse_other_data).await?;
     }
     let target = off_the_runtime(move || Db::open(&settings)).await?;
-    let mark = match target.read(copy::mark).await? {
+    let found = target.read(copy::mark).await?;
+    let goes_on = found.is_some();
+    let mark = match found {
         Some(mark) if mark.from != name => {
             return Err(Error::internal(format!(
                 "it holds a copy of {}, finished or not: name an empty database",
@@ -80,7 +84,7 @@ pub async fn open_target(source: Db, name: String, url: String) -> Result<Found,
             mark
         }
     };
-    Ok(Found::Copy(Copy { source, target, mark, ahead: None }))
+    Ok(Found::Copy(Copy { source, target, mark, goes_on, ahead: None }))
 }
 
 /// The state in which a table comes next; after the last one, all are there.
@@ -89,9 +93,14 @@ fn at(table: Option<&Table>, after: String) -> State {
 }
 
 impl Copy {
-    /// How many rows there are in the source, and how many of them are in the target already.
+    /// How many rows there are in the source, and how many in the target.
     pub async fn rows(&self) -> Result<(u64, u64), Error> {
-        Ok((count(&self.source).await?, count(&self.target).await?))
+        Ok((count(&self.source, |_| true).await?, count(&self.target, |_| true).await?))
+    }
+
+    /// How many comments there are to be found.
+    pub async fn comments(&self) -> Result<u64, Error> {
+        count(&self.target, |name| name == "comments").await
     }
 
     /// Empties the target if its last check found a difference. Returns whether it did.
@@ -174,9 +183,10 @@ impl Compared {
     }
 }
 
-async fn count(db: &Db) -> Result<u64, Error> {
-    db.read(|conn| {
-        let counts = TABLES.iter().map(|table| (table.count)(conn));
+/// The rows of some tables, by their names.
+async fn count(db: &Db, counts: fn(&str) -> bool) -> Result<u64, Error> {
+    db.read(move |conn| {
+        let counts = TABLES.iter().filter(|table| counts(table.name)).map(|table| (table.count)(conn));
         counts.sum::<Result<i64, Error>>().map(i64::unsigned_abs)
     })
     .await

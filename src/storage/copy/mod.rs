@@ -130,7 +130,8 @@ impl<R: Row> Rows for Vec<R> {
 }
 
 fn read<R: Row>(conn: &mut Conn, after: &str) -> Result<Page, Error> {
-    let key = if after.is_empty() { R::Key::default() } else { serde_json::from_str(after).map_err(Error::internal)? };
+    let key =
+        if after.is_empty() { R::Key::default() } else { serde_json::from_str(after).map_err(Error::internal)? };
     let rows = R::after(conn, &key)?;
     let last = rows.last().map(|row| serde_json::to_string(&row.key())).transpose().map_err(Error::internal)?;
     Ok(Page { len: rows.len() as u64, last: last.unwrap_or_default(), rows: Box::new(rows) })

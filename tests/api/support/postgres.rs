@@ -98,9 +98,13 @@ fn start() -> Cluster {
 }
 
 fn psql(cluster: &Cluster, sql: &str) -> std::process::Output {
+    psql_in(cluster, "postgres", sql)
+}
+
+fn psql_in(cluster: &Cluster, database: &str, sql: &str) -> std::process::Output {
     Command::new("psql")
         .env("PATH", server_path())
-        .args(["-X", "-q", "-t", "-U", "afterword", "-d", "postgres", "-h"])
+        .args(["-X", "-q", "-t", "-U", "afterword", "-d", database, "-h"])
         .arg(&cluster.socket)
         .args(["-c", sql])
         .output()
@@ -149,4 +153,12 @@ pub fn end_sessions(url: &str) {
     let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
     let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     assert!(psql(cluster(), &sql).status.success());
+}
+
+/// The tables of the database that a URL names.
+pub fn tables(url: &str) -> Vec<String> {
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let told = psql_in(cluster(), name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    String::from_utf8(told.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
 }
