@@ -125,7 +125,9 @@ impl<R: Row> Rows for Vec<R> {
     }
 
     fn add_to(&self, hash: &mut Sha256) {
-        self.iter().for_each(|row| row.add_to(hash));
+        for row in self {
+            row.add_to(hash);
+        }
     }
 }
 
@@ -182,6 +184,8 @@ impl Canonical for String {
 impl<T: Canonical> Canonical for Option<T> {
     fn add_to(&self, hash: &mut Sha256) {
         self.is_some().add_to(hash);
-        self.iter().for_each(|value| value.add_to(hash));
+        if let Some(value) = self {
+            value.add_to(hash);
+        }
     }
 }

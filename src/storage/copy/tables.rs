@@ -23,13 +23,13 @@ pub static TABLES: &[Table] = &[
     Table::of::<Account>(),
     Table::of::<AccountSite>(),
     Table::of::<Session>(),
-    Table::of::<Token>(),
+    Table::of::<AccessToken>(),
     Table::of::<Article>(),
     Table::of::<Author>(),
     Table::of::<Comment>(),
     Table::of::<Event>(),
     Table::of::<OutboxRow>(),
-    Table::of::<Answer>(),
+    Table::of::<IdempotencyKey>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -249,7 +249,7 @@ rows! {
         failed_at: Option<i64>,
     }
 
-    idempotency_keys: Answer by (site_id: AnyId, key_hash: Vec<u8>) {
+    idempotency_keys: IdempotencyKey by (site_id: AnyId, key_hash: Vec<u8>) {
         site_id: AnyId,
         key_hash: Vec<u8>,
         request_hash: Vec<u8>,
@@ -287,7 +287,7 @@ rows! {
         expires_at: i64,
     }
 
-    tokens: Token by (id: AnyId) {
+    tokens: AccessToken by (id: AnyId) {
         id: AnyId,
         account_id: AnyId,
         name: String,

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod conversation;
+mod copy;
 mod crash;
 mod hints;
 mod keep;
