@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::service::rotation::USED;
 use crate::service::{Rules, Service};
 use crate::storage::shared_limits::SharedLimits;
-use crate::storage::{DatabaseSettings, Db, meta, migrations};
+use crate::storage::{DatabaseSettings, Db, copy, meta, migrations};
 
 /// Requests that are being answered get this long when the service stops.
 const STOP_LIMIT_SECONDS: u64 = 7;
@@ -87,6 +87,7 @@ pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<
     let settings = database_settings(config);
     let opened = tokio::task::spawn_blocking(move || Db::open(&settings)).await;
     let db = opened.map_err(Error::internal)??;
+    db.read(copy::refuse_half_a_copy).await?;
     let path = &config.secrets.key_file;
     let known = db.read(|conn| meta::get(conn, USED)).await?;
     if known.is_some() && !path.exists() {
@@ -120,6 +121,7 @@ pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Ins
     if !db.read(migrations::is_current).await? {
         return Ok(Installed::Outdated);
     }
+    db.read(copy::refuse_half_a_copy).await?;
     let path = &config.secrets.key_file;
     let keys = Keys::load(path)?.ok_or_else(|| missing_key(path))?;
     if let Some(stored) = db.read(|conn| meta::get(conn, USED)).await? {

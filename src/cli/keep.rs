@@ -100,14 +100,14 @@ fn unusable(file: &Path, error: Error) -> Failure {
     }
 }
 
-/// Holds the service's address until the database is in its place: a service whose database was moved away still writes to
-/// it, and none must start and make a new one meanwhile. An address that we may not have says nothing about a service.
-fn nobody_serves(config: &Config) -> Result<Option<TcpListener>, Failure> {
+/// Holds the service's address while a database is put in its place or copied: a service whose database was moved away still
+/// writes to it, and none must start and make a new one meanwhile. An address that we may not have says nothing about a service.
+pub(super) fn nobody_serves(config: &Config) -> Result<Option<TcpListener>, Failure> {
     let address = config.server.listen;
     match TcpListener::bind(address) {
-        Err(cause) if cause.kind() == ErrorKind::AddrInUse => Err(Failure::Failed(format!(
-            "something answers at server.listen {address}: stop the service, then restore"
-        ))),
+        Err(cause) if cause.kind() == ErrorKind::AddrInUse => {
+            Err(Failure::Failed(format!("something answers at server.listen {address}: stop the service first")))
+        }
         held => Ok(held.ok()),
     }
 }

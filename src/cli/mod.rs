@@ -3,6 +3,7 @@
 
 mod account;
 mod config;
+mod copy;
 mod doctor;
 mod export;
 mod health;
@@ -110,6 +111,12 @@ enum Command {
     /// The secret key: a new one, and an end for older ones
     #[command(subcommand, after_help = "Example, while the service runs:\n  afterword keys rotate")]
     Keys(keys::Command),
+    /// Copy everything into another database, SQLite or PostgreSQL, and check that both are equal
+    #[command(after_help = "Example, with the service stopped:\n  \
+        afterword copy --from sqlite:data/afterword.db \\\n    --to postgres://afterword:password@db.example/afterword\n\n\
+        The same command again goes on where one was cut short. Until a copy is checked, nothing serves it. The \
+        variables keep a password from those who may see this machine's command lines.")]
+    Copy(copy::Way),
     /// Look for what is wrong with this installation, and say what to do
     #[command(
         after_help = "Example:\n  afterword doctor\n\nEach line begins with `ok` or `look`; with any `look` the \
@@ -191,6 +198,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Backup { file } => keep::backup(&config, &file),
             Command::Restore { file } => keep::restore(&config, &file),
             Command::Keys(command) => keys::run(&config, command).await,
+            Command::Copy(way) => copy::run(&config, way).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config(command) => config::run(&config, &command),
         }

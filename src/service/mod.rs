@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod copy;
 pub mod export;
 mod in_flight;
 pub mod moderation;

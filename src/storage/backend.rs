@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[cfg(feature = "postgres")]
 use super::postgres::{self, Route};
 use super::threads::Connect;
-use super::{DatabaseSettings, sqlite};
+use super::{DatabaseSettings, migrations, sqlite};
 use crate::error::Error;
 
 /// A database, by where it lies.
@@ -60,6 +60,15 @@ impl Backend {
             (Self::Sqlite(path), Error::Internal(cause)) => sqlite::named(path, cause),
             (_, error) => error,
         }
+    }
+
+    /// Whether there are tables of ours, which this binary may use.
+    pub fn has_tables(&self, connect: &Connect) -> Result<bool, Error> {
+        let looked = connect().and_then(|mut conn| {
+            let is_there = migrations::is_there(&mut conn)?;
+            if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
+        });
+        looked.map_err(|error| self.named(error))
     }
 
     /// Makes connections that write.

@@ -14,6 +14,7 @@ mod backend;
 pub mod backup;
 pub mod comments;
 pub mod conn;
+pub mod copy;
 pub mod events;
 pub mod export;
 mod fragments;
@@ -130,12 +131,22 @@ impl Db {
         if matches!(&backend, Backend::Sqlite(path) if !path.exists()) {
             return Ok(None);
         }
-        let opened = (backend.migrating())().and_then(|mut conn| {
-            let is_there = migrations::is_there(&mut conn)?;
-            if is_there { migrations::refuse_if_too_old(&mut conn).map(|()| true) } else { Ok(false) }
-        });
-        let is_there = opened.map_err(|error| backend.named(error))?;
+        let is_there = backend.has_tables(&backend.migrating())?;
         if is_there { Self::start(&backend, settings, Vec::new()).map(Some) } else { Ok(None) }
+    }
+
+    /// Opens a database that is there to read it and nothing else; its file stays what it is. None when there is none.
+    /// Every [`Db::write`] is [`Error::Busy`]. Blocks.
+    pub fn open_to_read(settings: &DatabaseSettings) -> Result<Option<Self>, Error> {
+        let backend = Backend::of(settings)?;
+        if matches!(&backend, Backend::Sqlite(path) if !path.exists()) || !backend.has_tables(&backend.reading())? {
+            return Ok(None);
+        }
+        let mut inner = Inner::default();
+        let (readers, threads) = Readers::start(1, &backend.reading())?;
+        inner.readers = Some(Arc::new(readers));
+        inner.threads = threads;
+        Ok(Some(Self { inner: Arc::new(inner) }))
     }
 
     fn start(backend: &Backend, settings: &DatabaseSettings, migrated: Vec<String>) -> Result<Self, Error> {

@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::conn::Conn;
-use super::threads::Readers;
 use super::DatabaseSettings;
 use super::backend::Backend;
+use super::conn::Conn;
+use super::threads::Readers;
 use crate::error::Error;
 
 /// What one ring is asked for.

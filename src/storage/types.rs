@@ -10,6 +10,7 @@ use diesel::internal::derives::as_expression::Bound;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{BigInt, Nullable, SmallInt, SqlType};
 use diesel::sqlite::{Sqlite, SqliteValue};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::accounts::Role;
@@ -24,6 +25,17 @@ use crate::domain::time::Timestamp;
 #[diesel(sqlite_type(name = "Binary"))]
 #[cfg_attr(feature = "postgres", diesel(postgres_type(oid = 2950, array_oid = 2951)))]
 pub struct Uid;
+
+/// An id of whatever noun, where rows are only carried from one database to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct AnyId(pub Uuid);
+
+impl AnyId {
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
 
 /// Lets a domain type stand in queries as one SQL type.
 macro_rules! stands_as {
@@ -122,7 +134,7 @@ macro_rules! through_number {
     (@sqlite i64, $to:expr) => { $to };
 }
 
-ids_as_uid!(SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId);
+ids_as_uid!(SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, AnyId);
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
 

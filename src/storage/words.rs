@@ -91,6 +91,13 @@ pub(super) fn forget(tx: &mut Tx<'_>, id: CommentId) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes all words out of the index. On PostgreSQL they go with their comments.
+pub(super) fn forget_all(tx: &mut Tx<'_>) -> Result<(), Error> {
+    let Conn::Sqlite(c) = tx.conn() else { return Ok(()) };
+    diesel::sql_query("INSERT INTO comment_words (comment_words) VALUES ('delete-all')").execute(c)?;
+    Ok(())
+}
+
 /// SQLite gives the number of a deleted last row to the next one, so the index must not think that it has that one.
 pub(super) fn numbers_may_return(tx: &mut Tx<'_>) -> Result<(), Error> {
     let Conn::Sqlite(c) = tx.conn() else { return Ok(()) };

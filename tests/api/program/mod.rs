@@ -3,12 +3,13 @@
 mod chaos;
 mod command_line;
 mod conversation;
+mod copy;
 mod crash;
 mod deploy;
 mod hints;
 mod keep;
-mod load;
 mod keys;
+mod load;
 mod logs;
 mod metrics;
 mod raw_http;

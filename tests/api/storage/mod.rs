@@ -1,5 +1,6 @@
 //! The storage layer on both databases: one body, two tests.
 
+mod copy;
 mod export;
 mod group_commit;
 mod listener;

@@ -272,3 +272,17 @@ pub fn deadlocks(url: &str) -> String {
     while run(url, others) != "0" {}
     run(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 }
+
+/// The tables of the database that a URL names.
+pub fn tables(url: &str) -> Vec<String> {
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let told = psql_in(cluster(), name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    String::from_utf8(told.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+/// The tables of the database that a URL names.
+pub fn tables(url: &str) -> Vec<String> {
+    let told = run(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
+    told.split_whitespace().map(str::to_owned).collect()
+}

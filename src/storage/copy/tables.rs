@@ -1,0 +1,347 @@
+//! The tables that a copy takes, each with all of its columns as they are stored: sealed values stay sealed, and a number is
+//! taken whether this version knows what it means or not. A column of `schema.rs` that is missing here does not compile.
+//! This file branches on the database: PostgreSQL empties a table without looking at its rows.
+
+use std::collections::HashSet;
+
+use diesel::prelude::*;
+use sha2::Sha256;
+
+use super::super::conn::{Conn, on};
+use super::super::words::Words;
+use super::super::{meta, schema, words};
+use super::mark::KEY;
+use super::{AnyId, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx};
+use crate::domain::ids::CommentId;
+use crate::error::Error;
+
+/// All tables but those that a database derives; what others refer to comes first.
+pub static TABLES: &[Table] = &[
+    Table::of::<Fact>(),
+    Table::of::<Site>(),
+    Table::of::<SiteCounts>(),
+    Table::of::<Account>(),
+    Table::of::<AccountSite>(),
+    Table::of::<Session>(),
+    Table::of::<AccessToken>(),
+    Table::of::<Article>(),
+    Table::of::<Author>(),
+    Table::of::<Comment>(),
+    Table::of::<Event>(),
+    Table::of::<OutboxRow>(),
+    Table::of::<IdempotencyKey>(),
+];
+
+/// Rows after a key of one or two columns.
+macro_rules! beyond {
+    ($key:expr, $a:ident) => {
+        $a.gt(&$key.0)
+    };
+    ($key:expr, $a:ident, $b:ident) => {
+        $a.ge(&$key.0).and($a.gt(&$key.0).or($b.gt(&$key.1)))
+    };
+}
+
+/// The rows of tables, by their primary keys. One that is not simply inserted says so in a block of its own.
+macro_rules! rows {
+    ($($table:ident: $row:ident by ($($key:ident: $key_type:ty),+) {
+        $($column:ident: $type:ty),+ $(,)?
+    } $(, with { $($own:tt)+ })?)+) => {$(
+        #[derive(Queryable, Insertable)]
+        #[diesel(table_name = schema::$table, treat_none_as_default_value = false)]
+        struct $row {
+            $($column: $type),+
+        }
+
+        const _: ($(schema::$table::$column,)+) = schema::$table::all_columns;
+
+        impl $row {
+            fn insert(conn: &mut Conn, rows: &[&Self]) -> Result<(), Error> {
+                for part in rows.chunks(INSERT_ROWS) {
+                    on!(conn, |c| diesel::insert_into(schema::$table::table).values(part.to_vec()).execute(c))?;
+                }
+                Ok(())
+            }
+        }
+
+        impl Row for $row {
+            const TABLE: &'static str = stringify!($table);
+            type Key = ($($key_type,)+);
+
+            fn count(conn: &mut Conn) -> Result<i64, Error> {
+                Ok(on!(conn, |c| schema::$table::table.count().get_result(c))?)
+            }
+
+            fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
+                match tx.conn() {
+                    Conn::Sqlite(c) => diesel::delete(schema::$table::table).execute(c)?,
+                    #[cfg(feature = "postgres")]
+                    Conn::Postgres(c) => {
+                        diesel::sql_query(concat!("TRUNCATE ", stringify!($table), " CASCADE")).execute(c)?
+                    }
+                };
+                Ok(())
+            }
+
+            fn key(&self) -> Self::Key {
+                ($(self.$key.clone(),)+)
+            }
+
+            fn after(conn: &mut Conn, key: &Self::Key) -> Result<Vec<Self>, Error> {
+                use schema::$table::{$($key,)+ table};
+                Ok(on!(conn, |c| table.filter(beyond!(key, $($key),+)).order(($($key,)+)).limit(PAGE_ROWS).load(c))?)
+            }
+
+            fn add_to(&self, hash: &mut Sha256) {
+                $(self.$column.add_to(hash);)+
+            }
+
+            rows!(@write $($($own)+)?);
+        }
+    )+};
+    (@write) => {
+        fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {
+            Self::insert(tx.conn(), &rows.iter().collect::<Vec<_>>())
+        }
+    };
+    (@write $($own:tt)+) => { $($own)+ };
+}
+
+rows! {
+    sites: Site by (id: AnyId) {
+        id: AnyId,
+        key: String,
+        name: String,
+        url: Option<String>,
+        origins: String,
+        moderation: i16,
+        articles: i16,
+        language: String,
+        settings: String,
+        created_at: i64,
+        updated_at: i64,
+    }
+
+    site_counts: SiteCounts by (site_id: AnyId) {
+        site_id: AnyId,
+        pending: i64,
+        approved: i64,
+        rejected: i64,
+        spam: i64,
+    }
+
+    articles: Article by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        key: String,
+        title: Option<String>,
+        url: Option<String>,
+        closed: bool,
+        comment_count: i64,
+        version: i64,
+        created_at: i64,
+    }
+
+    authors: Author by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        approved: i64,
+        rejected: i64,
+        spam: i64,
+        created_at: i64,
+    }
+
+    comments: Comment by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        article_id: AnyId,
+        parent_id: Option<AnyId>,
+        root_id: AnyId,
+        depth: i16,
+        path: Vec<u8>,
+        status: i16,
+        visible: bool,
+        author_id: AnyId,
+        name: String,
+        website: Option<String>,
+        body: String,
+        body_html: String,
+        renderer: i16,
+        email_sealed: Option<Vec<u8>>,
+        email_hash: Option<Vec<u8>>,
+        sender_sealed: Option<Vec<u8>>,
+        article_title: Option<String>,
+        article_url: Option<String>,
+        waiting_edit: Option<String>,
+        replaced_text: Option<String>,
+        hold_reasons: String,
+        spam_score: Option<f64>,
+        notify: bool,
+        badge: Option<i16>,
+        pinned: bool,
+        votes_up: i32,
+        votes_down: i32,
+        score: i32,
+        reply_count: i32,
+        visible_children: i32,
+        version: i64,
+        text_hash: Vec<u8>,
+        created_at: i64,
+        edited_at: Option<i64>,
+    }, with {
+        /// A parent may have a greater id than its reply (imported comments), but always a smaller depth.
+        fn complete(source: &mut Conn, rows: &mut Vec<Self>) -> Result<(), Error> {
+            use schema::comments::{id, table};
+            let Some(last) = rows.last().map(|row| row.id) else { return Ok(()) };
+            let mut known = HashSet::new();
+            let mut from = 0;
+            while from < rows.len() {
+                let parents = rows.iter().skip(from).filter_map(|row| row.parent_id);
+                let later: Vec<AnyId> = parents.filter(|parent| *parent > last && known.insert(*parent)).collect();
+                from = rows.len();
+                rows.extend(on!(source, |c| table.filter(id.eq_any(later)).load::<Self>(c))?);
+            }
+            rows.sort_by_key(|row| row.depth);
+            Ok(())
+        }
+
+        fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {
+            use schema::comments::{id, table};
+            let ids: Vec<AnyId> = rows.iter().map(|row| row.id).collect();
+            let known: Vec<AnyId> = on!(tx.conn(), |c| table.filter(id.eq_any(ids)).select(id).load(c))?;
+            let known: HashSet<AnyId> = known.into_iter().collect();
+            let new: Vec<&Self> = rows.iter().filter(|row| !known.contains(&row.id)).collect();
+            Self::insert(tx.conn(), &new)?;
+            if words::written_at_once(tx.conn()) {
+                let words = new.iter().map(|row| Words::of(CommentId(row.id.0), &row.name, &row.body));
+                words::add_new(tx.conn(), &words.collect::<Vec<_>>())?;
+            }
+            Ok(())
+        }
+    }
+
+    events: Event by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        comment_id: AnyId,
+        at: i64,
+        account_id: Option<AnyId>,
+        action: i16,
+        from_status: Option<i16>,
+        to_status: Option<i16>,
+        via: i16,
+        reason: Option<String>,
+    }
+
+    outbox: OutboxRow by (id: AnyId) {
+        id: AnyId,
+        kind: i16,
+        site_id: AnyId,
+        comment_id: Option<AnyId>,
+        account_id: Option<AnyId>,
+        due_at: Option<i64>,
+        claim: Option<AnyId>,
+        attempts: i32,
+        dedupe_key: Option<String>,
+        last_error: Option<String>,
+        created_at: i64,
+        finished_at: Option<i64>,
+        failed_at: Option<i64>,
+    }
+
+    idempotency_keys: IdempotencyKey by (site_id: AnyId, key_hash: Vec<u8>) {
+        site_id: AnyId,
+        key_hash: Vec<u8>,
+        request_hash: Vec<u8>,
+        comment_id: AnyId,
+        author_id: AnyId,
+        status: i16,
+        answer: String,
+        created_at: i64,
+    }
+
+    accounts: Account by (id: AnyId) {
+        id: AnyId,
+        email_sealed: Vec<u8>,
+        email_hash: Vec<u8>,
+        name: String,
+        role: i16,
+        password_hash: Option<String>,
+        wants_mail: bool,
+        created_at: i64,
+        disabled_at: Option<i64>,
+    }
+
+    account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {
+        account_id: AnyId,
+        site_id: AnyId,
+    }
+
+    sessions: Session by (id: AnyId) {
+        id: AnyId,
+        account_id: AnyId,
+        token_hash: Vec<u8>,
+        user_agent: Option<String>,
+        created_at: i64,
+        seen_at: i64,
+        expires_at: i64,
+    }
+
+    tokens: AccessToken by (id: AnyId) {
+        id: AnyId,
+        account_id: AnyId,
+        name: String,
+        token_hash: Vec<u8>,
+        scope: String,
+        created_at: i64,
+        expires_at: i64,
+        last_used_at: Option<i64>,
+        revoked_at: Option<i64>,
+    }
+}
+
+/// A fact of `meta`. There are a handful, so one page has them all.
+struct Fact {
+    key: String,
+    value: String,
+}
+
+/// How far the search index is, and the mark of a copy: facts about one database and no other.
+const OWN_FACTS: [&str; 2] = ["words_until", KEY];
+
+impl Row for Fact {
+    const TABLE: &'static str = "meta";
+    type Key = (String,);
+
+    fn count(conn: &mut Conn) -> Result<i64, Error> {
+        Ok(on!(conn, |c| schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS)).count().get_result(c))?)
+    }
+
+    fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
+        let others = schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS));
+        on!(tx.conn(), |c| diesel::delete(others).execute(c))?;
+        Ok(())
+    }
+
+    fn key(&self) -> Self::Key {
+        (self.key.clone(),)
+    }
+
+    fn after(conn: &mut Conn, (after,): &Self::Key) -> Result<Vec<Self>, Error> {
+        let facts: Vec<(String, String)> = on!(conn, |c| schema::meta::table.load(c))?;
+        let mut facts: Vec<Self> = facts.into_iter().map(|(key, value)| Self { key, value }).collect();
+        facts.retain(|fact| fact.key > *after && !OWN_FACTS.contains(&fact.key.as_str()));
+        // Here and not there: how PostgreSQL sorts texts depends on where it was installed.
+        facts.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(facts)
+    }
+
+    fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {
+        rows.iter().try_for_each(|fact| meta::put(tx, &fact.key, &fact.value))
+    }
+
+    fn add_to(&self, hash: &mut Sha256) {
+        self.key.add_to(hash);
+        self.value.add_to(hash);
+    }
+}
