@@ -272,7 +272,8 @@ impl App {
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
         let state = self.state.clone();
         let server = HttpServer::new(move || {
-            HttpApp::new().app_data(state.clone()).wrap(from_fn(http::front)).configure(http::routes)
+            let app = HttpApp::new().app_data(state.clone()).wrap(from_fn(http::front)).configure(http::routes);
+            http::Shortcut::new(state.clone(), app)
         })
         .workers(self.workers)
         .backlog(BACKLOG)

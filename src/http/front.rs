@@ -1,4 +1,4 @@
-//! What every request passes: the length of its address, preflights, the headers that allow other origins, the bucket of
+//! What every request passes that no ready answer meets (`shortcut.rs`): the length of its address, preflights, the headers that allow other origins, the bucket of
 //! refused requests, problem documents, rate-limit headers, one line in the log, and the counters. A panic below becomes a plain 500 and the
 //! worker lives.
 
@@ -48,7 +48,7 @@ fn sharing(path: &str, method: &Method) -> Sharing {
 
 /// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer. Public answers
 /// have it whether or not the request names an origin: a cache gives the same bytes to everybody.
-fn allowed_origin(state: &State, headers: &HeaderMap, path: &str, method: &Method) -> Option<HeaderValue> {
+pub(super) fn allowed_origin(state: &State, headers: &HeaderMap, path: &str, method: &Method) -> Option<HeaderValue> {
     let sharing = sharing(path, method);
     if sharing == Sharing::Everyone {
         return Some(HeaderValue::from_static("*"));
@@ -93,18 +93,6 @@ fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) ->
     response.finish()
 }
 
-/// The answer to a reader, if it lies ready: the way that nearly all requests take.
-fn ready(state: &State, request: &ServiceRequest, method: &Method) -> Option<HttpResponse> {
-    let reads = matches!(*method, Method::GET | Method::HEAD) && request.path().starts_with("/api/v1/sites/");
-    let address = request.uri().path_and_query().filter(|_| reads)?;
-    let mut response = state.ready(address.as_str(), request.headers())?;
-    let origin = allowed_origin(state, request.headers(), request.path(), method);
-    common_headers(response.headers_mut(), origin);
-    let is_known = response.status() == StatusCode::NOT_MODIFIED;
-    state.metrics.answered_from_cache(request.path(), *method == Method::HEAD, is_known);
-    Some(response)
-}
-
 /// Runs the handler. When it panics, the request is gone with it.
 async fn handle(
     request: ServiceRequest,
@@ -129,9 +117,6 @@ pub async fn front(
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
     let method = request.method().clone();
-    if let Some(response) = ready(&state, &request, &method) {
-        return Ok(request.into_response(response));
-    }
     let started = state.service.clock.monotonic();
     let id = RequestId(state.service.ids.next());
     request.extensions_mut().insert(id);
@@ -209,7 +194,7 @@ fn finish(response: &mut ServiceResponse, state: &State, origin: Option<HeaderVa
     }
 }
 
-fn common_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+pub(super) fn common_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(origin) = origin {
         if origin != "*" {

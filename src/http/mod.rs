@@ -18,6 +18,7 @@ mod queue;
 mod reading;
 mod request;
 mod shapes;
+mod shortcut;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -218,3 +219,4 @@ fn for_operators(config: &mut web::ServiceConfig) {
 
 pub use self::front::front;
 pub use self::metrics::metrics_routes;
+pub use self::shortcut::Shortcut;
