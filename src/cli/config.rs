@@ -7,7 +7,6 @@ use crate::app::database_settings;
 use crate::config::{Config, show};
 use crate::mail::Mailer;
 use crate::mail::templates::Templates;
-use crate::storage;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -28,7 +27,7 @@ pub fn run(config: &Config, command: &Command) -> Result<(), Failure> {
 
 /// Reads what the settings leave to the parsers of others: addresses and templates. Nothing is opened, made or sent.
 pub fn read_all(config: &Config) -> Result<(), Failure> {
-    storage::check(&database_settings(config))?;
+    database_settings(config).check()?;
     Mailer::new(&config.mail)?;
     Templates::new(&config.mail.templates)?;
     Ok(())

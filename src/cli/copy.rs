@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, redacted};
 use crate::error::Error;
 use crate::service::copy::{Compared, Copy, Found, open_source, open_target};
-use crate::storage::{DatabaseSettings, check, file_of};
+use crate::storage::DatabaseSettings;
 
 /// From where and where to.
 #[derive(clap::Args)]
@@ -26,7 +26,8 @@ pub struct Way {
 
 pub async fn run(config: &Config, way: Way) -> Result<(), Failure> {
     for (flag, url) in [("--from", &way.from), ("--to", &way.to)] {
-        check(&DatabaseSettings::of(url.expose_secret())).map_err(|error| Failure::Usage(said_of(flag, &error)))?;
+        let settings = DatabaseSettings::of(url.expose_secret());
+        settings.check().map_err(|error| Failure::Usage(said_of(flag, &error)))?;
     }
     let (from, to) = (name(&way.from)?, name(&way.to)?);
     if from == to {
@@ -114,7 +115,7 @@ fn tell(compared: &[Compared]) -> Result<(), Failure> {
 
 /// What a database is called here: an absolute path, or an address without its password.
 fn name(url: &SecretString) -> Result<String, Failure> {
-    let Some(path) = file_of(&DatabaseSettings::of(url.expose_secret()))? else { return Ok(redacted(url)) };
+    let Some(path) = DatabaseSettings::of(url.expose_secret()).file()? else { return Ok(redacted(url)) };
     let path = path.canonicalize().or_else(|_| std::path::absolute(path))?;
     Ok(format!("sqlite:{}", path.display()))
 }

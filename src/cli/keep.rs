@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::disk::{Draft, beside, folder_of, make_folder};
 use crate::error::Error;
 use crate::keys::Keys;
-use crate::storage::{backup, file_of};
+use crate::storage::backup;
 
 /// What SQLite keeps beside a database. A journal left by another one would be played into what is put in its place.
 const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -65,7 +65,7 @@ pub fn restore(config: &Config, file: &Path) -> Result<(), Failure> {
 
 /// The file of an SQLite database.
 fn database(config: &Config, tool: &str) -> Result<PathBuf, Failure> {
-    file_of(&database_settings(config))?.ok_or_else(|| {
+    database_settings(config).file()?.ok_or_else(|| {
         Failure::Failed(format!("the database is PostgreSQL: use {tool}, as docs/operations.md (Backups) shows"))
     })
 }

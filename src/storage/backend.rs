@@ -137,16 +137,18 @@ impl Routes {
     }
 }
 
-/// Whether the settings name a database that [`Db::open`](super::Db::open) can use; nothing is opened.
-pub fn check(settings: &DatabaseSettings) -> Result<(), Error> {
-    Backend::of(settings).map(|_| ())
-}
+impl DatabaseSettings {
+    /// Whether they name a database that [`Db::open`](super::Db::open) can use; nothing is opened. An error names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        Backend::of(self).map(|_| ())
+    }
 
-/// The file in which the database lies; none for one on a server.
-pub fn file_of(settings: &DatabaseSettings) -> Result<Option<PathBuf>, Error> {
-    match Backend::of(settings)? {
-        Backend::Sqlite(path) => Ok(Some(path)),
-        #[cfg(feature = "postgres")]
-        Backend::Postgres(_) => Ok(None),
+    /// The file in which the database lies; none for one on a server.
+    pub fn file(&self) -> Result<Option<PathBuf>, Error> {
+        match Backend::of(self)? {
+            Backend::Sqlite(path) => Ok(Some(path)),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Ok(None),
+        }
     }
 }

@@ -51,7 +51,6 @@ use diesel::result::DatabaseErrorKind;
 use tokio::sync::Notify;
 
 use self::backend::Backend;
-pub use self::backend::{check, file_of};
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
 #[cfg(feature = "postgres")]

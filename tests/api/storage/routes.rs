@@ -72,18 +72,18 @@ async fn through_a_pooler_a_day_goes_as_usual() {
 fn a_pooler_needs_a_way_past_it() {
     let mut settings = afterword::storage::DatabaseSettings::of("postgres://pooler.example/afterword");
     settings.pooler = true;
-    let Err(Error::Internal(cause)) = afterword::storage::check(&settings) else { panic!("it must be refused") };
+    let Err(Error::Internal(cause)) = settings.check() else { panic!("it must be refused") };
     assert!(cause.to_string().contains("database.direct_url"), "{cause}");
     settings.direct_url = Some("postgres://server.example/afterword?sslmode=perhaps".into());
-    let Err(Error::Internal(cause)) = afterword::storage::check(&settings) else { panic!("it must be refused") };
+    let Err(Error::Internal(cause)) = settings.check() else { panic!("it must be refused") };
     assert!(cause.to_string().starts_with("database.direct_url: sslmode is"), "{cause}");
     settings.direct_url = Some("postgres://server.example/afterword".into());
     settings.read_url = Some("sqlite:x.db".into());
-    let Err(Error::Internal(cause)) = afterword::storage::check(&settings) else { panic!("it must be refused") };
+    let Err(Error::Internal(cause)) = settings.check() else { panic!("it must be refused") };
     assert!(cause.to_string().starts_with("database.read_url: "), "{cause}");
     let mut settings = afterword::storage::DatabaseSettings::of("sqlite:x.db");
     settings.read_url = Some("postgres://replica.example/afterword".into());
-    let Err(Error::Internal(cause)) = afterword::storage::check(&settings) else { panic!("it must be refused") };
+    let Err(Error::Internal(cause)) = settings.check() else { panic!("it must be refused") };
     assert!(cause.to_string().contains("PostgreSQL alone"), "{cause}");
 }
 
