@@ -275,14 +275,6 @@ pub fn deadlocks(url: &str) -> String {
 
 /// The tables of the database that a URL names.
 pub fn tables(url: &str) -> Vec<String> {
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
-    let told = psql_in(cluster(), name, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    String::from_utf8(told.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
-}
-
-/// The tables of the database that a URL names.
-pub fn tables(url: &str) -> Vec<String> {
     let told = run(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
     told.split_whitespace().map(str::to_owned).collect()
 }
