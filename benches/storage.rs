@@ -253,7 +253,7 @@ async fn submit(db: &Db, blog: &Blog, number: u64) -> Result<CommentId, afterwor
             created_at: Timestamp(0),
         };
         comments::is_double(tx, comment.article_id, std::slice::from_ref(&comment.text_hash), Timestamp(0))?;
-        authors::insert(tx, &author)?;
+        tx.add_author(author);
         comments::insert(tx, &comment)?;
         tx.log(Event {
             id: EventId(Uuid::now_v7()),

@@ -21,6 +21,7 @@ use crate::domain::text::double_form;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
+use crate::storage::arrivals::Arrival;
 use crate::storage::articles::NewArticle;
 use crate::storage::comments::{self, Comment, Parent, reasons_json};
 use crate::storage::idempotency::{self, Remembered};
@@ -233,8 +234,14 @@ impl Service {
             text_hashes: draft.text_hashes,
             comment,
         };
+        let arrival = Arrival {
+            site: new.comment.site_id,
+            article: new.article_key.as_str().to_owned(),
+            text_hashes: new.text_hashes.clone(),
+            at: now,
+        };
         let (service, turn) = (self.clone(), draft.turn);
-        let stored = self.db.write(move |tx| service.store_in(tx, &mut new, now)).await;
+        let stored = self.db.write_arrival(Some(arrival), move |tx| service.store_in(tx, &mut new, now)).await;
         drop(turn);
         stored
     }
@@ -334,7 +341,7 @@ impl Service {
         if new.is_new_author {
             let (approved, rejected, spam) = (0, 0, 0);
             let (id, site_id) = (comment.author_id, comment.site_id);
-            authors::insert(tx, &authors::Author { id, site_id, approved, rejected, spam, created_at: now })?;
+            tx.add_author(authors::Author { id, site_id, approved, rejected, spam, created_at: now });
         }
         comments::insert(tx, comment)?;
         let mut event = self.event(comment, Actor::author(now), Action::Submitted);

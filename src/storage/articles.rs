@@ -66,6 +66,9 @@ pub struct NewArticle<'a> {
 /// The article with this key, made if it is not there.
 pub fn find_or_make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
     let (site, key) = (new.site_id, new.key);
+    if let Some(article) = tx.known().article(site, key.as_str()) {
+        return Ok(article.clone());
+    }
     if let Some(article) = find(tx.conn(), site, key.as_str())? {
         return Ok(article);
     }

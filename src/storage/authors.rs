@@ -3,9 +3,8 @@
 
 use diesel::prelude::*;
 
-use super::conn::{Conn, on};
+use super::conn::{Conn, in_chunks, on};
 use super::schema::authors;
-use super::tx::Tx;
 use crate::domain::ids::{AuthorId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -30,9 +29,9 @@ pub struct Author {
     pub created_at: Timestamp,
 }
 
-/// Adds an author.
-pub fn insert(tx: &mut Tx<'_>, author: &Author) -> Result<(), Error> {
-    on!(tx.conn(), |c| diesel::insert_into(authors::table).values(author).execute(c))?;
+/// Writes new authors, sixteen or four per statement.
+pub(super) fn insert_all(conn: &mut Conn, rows: &[Author]) -> Result<(), Error> {
+    in_chunks!(conn, rows, |chunk, c| diesel::insert_into(authors::table).values(chunk).execute(c));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::conn::{Conn, on};
+use super::conn::{Conn, in_chunks, on};
 use super::fragments::{ArticleBump, AuthorBump, SiteBump};
 use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
@@ -121,13 +121,24 @@ pub fn reasons_json(reasons: &[HoldReason]) -> Result<String, Error> {
     to_json(&reasons)
 }
 
+/// Writes new comments that wait, sixteen or four per statement.
+pub(super) fn insert_all(conn: &mut Conn, rows: &[Comment]) -> Result<(), Error> {
+    in_chunks!(conn, rows, |chunk, c| diesel::insert_into(comments::table).values(chunk).execute(c));
+    Ok(())
+}
+
 /// Adds a comment and carries its arrival to everything that counts or shows it.
 pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     if comment.status == Status::Approved && comment.parent_id.is_some() {
         // It changes its parent.
         tx.take_turn(Turn::Article(comment.article_id))?;
     }
-    on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
+    if comment.status == Status::Pending && comment.parent_id.is_none() {
+        // Nobody can ask for it before the group is written.
+        tx.add_comment(comment.clone());
+    } else {
+        on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
+    }
     tx.index(comment.id, &comment.name, &comment.body);
     carry(tx, comment, None, comment.status)?;
     Ok(())
@@ -179,12 +190,18 @@ pub fn find_parent(conn: &mut Conn, id: CommentId) -> Result<Option<Parent>, Err
 }
 
 /// How long the same name and text on the same article count as a double (contract §1).
-const DOUBLE_WITHIN: Duration = Duration::from_hours(24);
+pub(super) const DOUBLE_WITHIN: Duration = Duration::from_hours(24);
 
 /// Whether the same name and text (their hashes, one for each secret key) came to this article within a day; a comment that
 /// was removed does not count. Until the transaction ends nobody else gets an answer about the same text.
 pub fn is_double(tx: &mut Tx<'_>, article: ArticleId, text_hashes: &[Vec<u8>], now: Timestamp) -> Result<bool, Error> {
     for text_hash in in_one_order(text_hashes) {
+        if tx.is_coming(article, text_hash) {
+            return Ok(true);
+        }
+        if tx.known().is_free(article, text_hash) {
+            continue;
+        }
         tx.take_turn(Turn::Text(article, text_hash))?;
         let same: Option<CommentId> = on!(tx.conn(), |c| comments::table
             .filter(comments::article_id.eq(article))

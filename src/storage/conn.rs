@@ -47,6 +47,25 @@ macro_rules! on {
 }
 pub(crate) use on;
 
+/// Runs an insert for rows in chunks of 16, of 4, and for each that is left: a statement of each size is prepared once,
+/// where one of every length would be prepared anew each time.
+macro_rules! in_chunks {
+    ($conn:expr, $rows:expr, |$chunk:ident, $c:ident| $insert:expr) => {
+        let (sixteens, rest) = $rows.as_chunks::<16>();
+        for $chunk in sixteens {
+            on!(&mut *$conn, |$c| $insert)?;
+        }
+        let (fours, rest) = rest.as_chunks::<4>();
+        for $chunk in fours {
+            on!(&mut *$conn, |$c| $insert)?;
+        }
+        for $chunk in rest {
+            on!(&mut *$conn, |$c| $insert)?;
+        }
+    };
+}
+pub(super) use in_chunks;
+
 /// The transaction manager of a connection, so that `begin` and friends work on the enum.
 trait Nesting: Connection + Sized {
     fn open(&mut self) -> QueryResult<()> {

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::conn::{Conn, on};
+use super::conn::{Conn, in_chunks, on};
 use super::schema::events;
 use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, CommentId, EventId, SiteId};
@@ -40,15 +40,9 @@ pub struct Event {
 /// A new entry is written as it is read.
 pub type NewEvent = Event;
 
-/// Writes entries, sixteen per statement.
+/// Writes entries, sixteen or four per statement.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[NewEvent]) -> Result<(), Error> {
-    let (groups, rest) = rows.as_chunks::<16>();
-    for group in groups {
-        on!(&mut *conn, |c| diesel::insert_into(events::table).values(group).execute(c))?;
-    }
-    for row in rest {
-        on!(&mut *conn, |c| diesel::insert_into(events::table).values(row).execute(c))?;
-    }
+    in_chunks!(conn, rows, |chunk, c| diesel::insert_into(events::table).values(chunk).execute(c));
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 )]
 
 pub mod accounts;
+pub mod arrivals;
 pub mod articles;
 pub mod authors;
 mod backend;
@@ -50,6 +51,7 @@ use std::thread::JoinHandle;
 use diesel::result::DatabaseErrorKind;
 use tokio::sync::Notify;
 
+use self::arrivals::Arrival;
 use self::backend::Backend;
 pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
@@ -220,8 +222,17 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     {
+        self.write_arrival(None, work).await
+    }
+
+    /// [`Db::write`] for a new comment, which says beforehand what it will ask.
+    pub async fn write_arrival<T, F>(&self, arrival: Option<Arrival>, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
+    {
         match &self.inner.writers {
-            Some(writers) => writers.run(work).await,
+            Some(writers) => writers.run(arrival, work).await,
             None => Err(Error::Busy),
         }
     }

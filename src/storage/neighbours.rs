@@ -2,8 +2,12 @@
 //! one writer per process, which takes one job at a time; PostgreSQL has several, here and in other instances.
 
 use diesel::prelude::*;
+#[cfg(feature = "postgres")]
+use diesel::query_builder::{AstPass, QueryFragment};
 
 use super::conn::Conn;
+#[cfg(feature = "postgres")]
+use super::postgres::PgConn;
 use super::tx::{News, Tx};
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
 use crate::error::Error;
@@ -25,7 +29,7 @@ pub(super) enum Turn<'a> {
 #[cfg(feature = "postgres")]
 impl Turn<'_> {
     /// The lock's number: the same in every process and version, so that a rolling upgrade keeps its promises.
-    fn number(self) -> i64 {
+    pub fn number(self) -> i64 {
         use sha2::{Digest, Sha256};
         let parts: (u8, [&[u8]; 2]) = match &self {
             Self::Article(id) => (1, [id.as_bytes(), &[]]),
@@ -38,12 +42,36 @@ impl Turn<'_> {
     }
 }
 
+/// Tries to take several turns at once; says of each whether it was taken. Nobody waits.
 #[cfg(feature = "postgres")]
-#[derive(QueryableByName)]
-struct Locked {
-    #[diesel(sql_type = diesel::sql_types::Bool)]
-    locked: bool,
+pub(super) fn try_turns(c: &mut PgConn, numbers: Vec<i64>) -> Result<Vec<bool>, Error> {
+    Ok(TryTurns { numbers }.load(c)?)
 }
+
+/// Prepared once per connection, as `fragments.rs` says.
+#[cfg(feature = "postgres")]
+#[derive(Debug, diesel::query_builder::QueryId)]
+struct TryTurns {
+    numbers: Vec<i64>,
+}
+
+#[cfg(feature = "postgres")]
+impl QueryFragment<diesel::pg::Pg> for TryTurns {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT pg_try_advisory_xact_lock(number) FROM unnest(");
+        out.push_bind_param::<diesel::sql_types::Array<diesel::sql_types::BigInt>, _>(&self.numbers)?;
+        out.push_sql(") AS number");
+        Ok(())
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl diesel::query_builder::Query for TryTurns {
+    type SqlType = diesel::sql_types::Bool;
+}
+
+#[cfg(feature = "postgres")]
+impl RunQueryDsl<PgConn> for TryTurns {}
 
 /// Takes a turn, held until the transaction ends. Nobody waits for it who is not `alone` in a transaction: [`Error::Busy`]
 /// then.
@@ -55,14 +83,12 @@ pub(super) fn take_turn(conn: &mut Conn, turn: Turn<'_>, alone: bool) -> Result<
         }
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => {
-            let sql = if alone {
-                "SELECT true AS locked FROM pg_advisory_xact_lock($1)"
-            } else {
-                "SELECT pg_try_advisory_xact_lock($1) AS locked"
-            };
-            let Locked { locked } =
-                diesel::sql_query(sql).bind::<diesel::sql_types::BigInt, _>(turn.number()).get_result(c)?;
-            if locked { Ok(()) } else { Err(Error::Busy) }
+            if alone {
+                let sql = diesel::sql_query("SELECT pg_advisory_xact_lock($1)");
+                sql.bind::<diesel::sql_types::BigInt, _>(turn.number()).execute(c)?;
+                return Ok(());
+            }
+            if try_turns(c, vec![turn.number()])? == [true] { Ok(()) } else { Err(Error::Busy) }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use super::conn::{Conn, on};
+use super::conn::{Conn, in_chunks, on};
 use super::schema::outbox;
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
@@ -108,15 +108,12 @@ impl OutboxRow {
     }
 }
 
-/// Writes rows, sixteen per statement; one whose dedupe key is there already is left out.
+/// Writes rows, sixteen or four per statement; one whose dedupe key is there already is left out.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[NewOutbox]) -> Result<(), Error> {
-    let (groups, rest) = rows.as_chunks::<16>();
-    for group in groups {
-        on!(&mut *conn, |c| diesel::insert_into(outbox::table).values(group).on_conflict_do_nothing().execute(c))?;
-    }
-    for row in rest {
-        on!(&mut *conn, |c| diesel::insert_into(outbox::table).values(row).on_conflict_do_nothing().execute(c))?;
-    }
+    in_chunks!(conn, rows, |chunk, c| diesel::insert_into(outbox::table)
+        .values(chunk)
+        .on_conflict_do_nothing()
+        .execute(c));
     Ok(())
 }
 

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
+use super::arrivals::Known;
+use super::authors::{self, Author};
+use super::comments::{self, Comment};
 use super::conn::{Conn, on};
 use super::events::{self, Event, NewEvent};
 use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
@@ -27,11 +30,15 @@ pub struct Tx<'a> {
 /// Rows and counter changes that the group's last step writes.
 #[derive(Default)]
 pub(super) struct Buffers {
+    authors: Vec<Author>,
+    comments: Vec<Comment>,
     events: Vec<NewEvent>,
     outbox: Vec<NewOutbox>,
     bumps: Vec<Bump>,
     words: Vec<Words>,
     changed: Vec<Source>,
+    /// What the group's new comments would ask.
+    pub(super) known: Known,
 }
 
 enum Bump {
@@ -67,6 +74,8 @@ pub struct News {
 /// How full the buffers were before a job, so that a failed one leaves nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
+    authors: usize,
+    comments: usize,
     events: usize,
     outbox: usize,
     bumps: usize,
@@ -94,6 +103,26 @@ impl<'a> Tx<'a> {
     /// The connection, for statements that run now.
     pub fn conn(&mut self) -> &mut Conn {
         self.conn
+    }
+
+    /// What the group has asked beforehand.
+    pub(super) fn known(&self) -> &Known {
+        &self.buffers.known
+    }
+
+    /// Whether a new comment of this group has this text on this article.
+    pub(super) fn is_coming(&self, article: ArticleId, text_hash: &[u8]) -> bool {
+        self.buffers.comments.iter().any(|new| new.article_id == article && new.text_hash == text_hash)
+    }
+
+    /// Adds an author.
+    pub fn add_author(&mut self, author: Author) {
+        self.buffers.authors.push(author);
+    }
+
+    /// Adds a comment that nobody can ask for before the group is written.
+    pub(super) fn add_comment(&mut self, comment: Comment) {
+        self.buffers.comments.push(comment);
     }
 
     /// Adds an entry to the event log.
@@ -157,6 +186,8 @@ impl Buffers {
 
     pub(super) fn mark(&self) -> Mark {
         Mark {
+            authors: self.authors.len(),
+            comments: self.comments.len(),
             events: self.events.len(),
             outbox: self.outbox.len(),
             bumps: self.bumps.len(),
@@ -166,6 +197,8 @@ impl Buffers {
     }
 
     pub(super) fn cut_back(&mut self, mark: Mark) {
+        self.authors.truncate(mark.authors);
+        self.comments.truncate(mark.comments);
         self.events.truncate(mark.events);
         self.outbox.truncate(mark.outbox);
         self.bumps.truncate(mark.bumps);
@@ -176,9 +209,13 @@ impl Buffers {
     /// Writes everything and empties the buffers. Counters come last and sorted by id, so that two groups on two
     /// PostgreSQL connections take the rows' locks in one order and hold them only over the commit.
     pub(super) fn flush(&mut self, conn: &mut Conn, news: &News) -> Result<(), Error> {
+        authors::insert_all(conn, &self.authors)?;
+        comments::insert_all(conn, &self.comments)?;
         events::insert_all(conn, &self.events)?;
         outbox::insert_all(conn, &self.outbox)?;
         words::add_new(conn, &self.words)?;
+        self.authors.clear();
+        self.comments.clear();
         self.events.clear();
         self.outbox.clear();
         self.words.clear();

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::oneshot;
 
+use super::arrivals::{self, Arrival};
 use super::conn::Conn;
 use super::threads::{Connect, Held, queue_full, spawn};
 use super::tx::{Buffers, News, Tx};
@@ -26,6 +27,8 @@ const WRITE_QUEUE: usize = 4096;
 trait Job: Send {
     /// Runs it; what an earlier run left behind has been taken back.
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
+    /// What it will ask the database, if it can say so.
+    fn arrival(&self) -> Option<&Arrival>;
     /// Tells the asker; `failure` when the transaction as a whole failed.
     fn answer(self: Box<Self>, failure: Option<Error>);
 }
@@ -42,6 +45,7 @@ enum Ran {
 }
 
 struct Write<F, T> {
+    arrival: Option<Arrival>,
     work: F,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
@@ -62,6 +66,10 @@ where
         };
         self.result = Some(result);
         ran
+    }
+
+    fn arrival(&self) -> Option<&Arrival> {
+        self.arrival.as_ref()
     }
 
     fn answer(self: Box<Self>, failure: Option<Error>) {
@@ -138,14 +146,14 @@ impl Writers {
     }
 
     /// Runs `work` in a transaction and waits until it is durable.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, Error>
+    pub async fn run<T, F>(&self, arrival: Option<Arrival>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, Error> + Send + 'static,
     {
         self.count.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Write { work, result: None, reply });
+        let job = Box::new(Write { arrival, work, result: None, reply });
         self.queue.try_send(job).map_err(|full| queue_full(&full))?;
         answer.await.map_err(|_| Error::internal("the writer ended"))?
     }
@@ -280,6 +288,8 @@ fn run_jobs(conn: &mut Conn, buffers: &mut Buffers, group: Group<'_>) -> Result<
     let Group { jobs, pass, contended } = group;
     let before_commit = |error: diesel::result::Error| Undone::BeforeCommit(error.into());
     conn.begin().map_err(before_commit)?;
+    let arrivals: Vec<&Arrival> = jobs.iter().filter_map(|job| job.arrival()).collect();
+    buffers.known = arrivals::look_ahead(conn, &arrivals).map_err(Undone::BeforeCommit)?;
     for (job, contended) in jobs.iter_mut().zip(contended) {
         let mark = buffers.mark();
         if pass == Pass::Apart {

@@ -11,10 +11,10 @@ use afterword::domain::ids::{AccountId, AuthorId, TokenId};
 use afterword::service::Service;
 use afterword::service::accounts::email_place;
 use afterword::service::private_fields::{Sender, comment_email_place, comment_sender_place};
+use afterword::storage::accounts;
 use afterword::storage::accounts::{Account, Role, Token};
 use afterword::storage::authors::Author;
 use afterword::storage::comments::reasons_json;
-use afterword::storage::{accounts, authors};
 use serde_json::{Value, json};
 
 use crate::support::clock::FakeClock;
@@ -67,7 +67,7 @@ async fn fill(service: &Service) {
         let article = rows::site_and_article(tx, &site, 10, "/hello")?;
         accounts::insert(tx, &account, &[site.id])?;
         accounts::insert_token(tx, &token)?;
-        authors::insert(tx, &author)?;
+        tx.add_author(author);
         let mut first = rows::comment(100, site.id, article, None, Status::Approved);
         first.email_sealed = Some(keys.seal(comment_email_place(&first.id), "bö@example.org".as_bytes())?);
         let sender = Sender { address: Some("192.0.2.0/24".into()), user_agent: Some("Browser \"1\"".into()) };
