@@ -77,6 +77,11 @@ impl Known {
         self.sets.iter().find(|set| set.id == id)
     }
 
+    /// The one on the last line, which stays when a new key comes first.
+    fn oldest(&self) -> &KeySet {
+        self.sets.last().unwrap_or(&self.current)
+    }
+
     /// All of them, the current one first.
     fn all(&self) -> impl Iterator<Item = &KeySet> {
         let others = self.sets.iter().filter(|set| set.id != self.current.id);
@@ -125,9 +130,11 @@ impl Keys {
     /// From now on the key with this check value is the current one, as the database says. `false` when it is not in the
     /// file, which was read again to see: until it comes, nothing is sealed.
     pub fn follow(&self, check: &str) -> bool {
-        if self.known.load().current.check_value() == check {
+        let known = self.known.load();
+        if known.current.check_value() == check && known.wanted == check {
             return true;
         }
+        drop(known);
         // What is wrong with the file is told by whoever looks at it regularly.
         let _ = self.reload();
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,14 +253,14 @@ impl Keys {
     /// The picture beside a name on a site: equal for equal names, and no way back to anything. It comes from the last line
     /// of the file, so that pictures stay as they are when a new key comes first.
     pub fn avatar(&self, site: SiteId, name: &str) -> String {
-        let known = self.known.load();
-        let hash = known.sets.last().unwrap_or(&known.current).lookup("avatar", &[site.as_bytes(), name.as_bytes()]);
+        let hash = self.known.load().oldest().lookup("avatar", &[site.as_bytes(), name.as_bytes()]);
         hex(hash.first_chunk::<8>().unwrap_or(&[0; 8]))
     }
 
-    /// A keyed hash of whom a rate limit counts, for limits that instances share.
+    /// A keyed hash of whom a rate limit counts, for limits that instances share. It comes from the last line of the file,
+    /// so that a rotation changes nobody's count, and instances agree while it goes on.
     pub fn limit_hash(&self, parts: &[&[u8]]) -> [u8; 16] {
-        *self.known.load().current.lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
+        *self.known.load().oldest().lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
     }
 
     /// The secret that stands for an author on a site. Derived, so that a repeated answer can repeat it.
@@ -331,6 +338,7 @@ mod tests {
         assert!(new.text_hashes("x").contains(&old.text_hash("x")));
         assert!(new.request_hashes(&[b"x"]).contains(&old.request_hashes(&[b"x"])[0]));
         assert_eq!(new.avatar(site, "Ada"), old.avatar(site, "Ada"), "pictures stay");
+        assert_eq!(new.limit_hash(&[b"x"]), old.limit_hash(&[b"x"]), "limits go on counting");
     }
 
     #[test]
@@ -372,6 +380,17 @@ mod tests {
         file_of(&folder, &[2, 1]);
         assert!(keys.reload().unwrap());
         assert_eq!(key_id(&keys.seal(PLACE, b"x").unwrap()), key_id(&foreign.seal(PLACE, b"x").unwrap()));
+    }
+
+    /// The database was restored from a backup, or a replica told an old fact after a new one.
+    #[test]
+    fn the_database_may_go_back_to_the_key_from_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::load(&file_of(&folder, &[1])).unwrap().unwrap();
+        let used = keys.check_value();
+        assert!(!keys.follow("of a key that is not here"));
+        assert!(keys.follow(&used));
+        keys.seal(PLACE, b"x").unwrap();
     }
 
     #[test]

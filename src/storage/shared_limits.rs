@@ -79,7 +79,7 @@ impl SharedLimits {
         work: impl FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         match &self.readers {
-            Some(readers) => readers.run(work).await,
+            Some(readers) => readers.run_once(work).await,
             None => Err(Error::Busy),
         }
     }

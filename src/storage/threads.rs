@@ -29,6 +29,8 @@ trait ReadJob: Send {
 
 struct Read<F, T> {
     work: F,
+    /// Whether it may be run again.
+    repeats: bool,
     reply: Option<oneshot::Sender<Result<T, Error>>>,
 }
 
@@ -48,7 +50,7 @@ where
     /// Reads once more on a new connection when the first broke meanwhile: reading twice harms nobody.
     fn run(&mut self, held: &mut Held<'_>, another: bool) -> bool {
         let mut result = held.get().and_then(|conn| conn.unit(&mut self.work));
-        if matches!(result, Err(Error::Busy)) && held.is_lost() {
+        if self.repeats && matches!(result, Err(Error::Busy)) && held.is_lost() {
             if another {
                 return false;
             }
@@ -113,8 +115,25 @@ impl Readers {
         T: Send + 'static,
         F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
+        self.ask(work, true).await
+    }
+
+    /// Runs `work`, which may write, and not again when the connection breaks meanwhile: nobody knows how far it came.
+    pub async fn run_once<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
+    {
+        self.ask(work, false).await
+    }
+
+    async fn ask<T, F>(&self, work: F, repeats: bool) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job: Box<dyn ReadJob> = Box::new(Read { work, reply: Some(reply) });
+        let job: Box<dyn ReadJob> = Box::new(Read { work, repeats, reply: Some(reply) });
         self.queue.try_send(job).map_err(|full| queue_full(&full))?;
         answer.await.map_err(|_| Error::internal("a read panicked"))?
     }

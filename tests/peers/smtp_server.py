@@ -8,6 +8,7 @@ Reads commands from standard input, one a line:
   hold BODY       answer this verb only when the next command came
   hang DATA       never answer this verb (CONNECT, EHLO, MAIL, RCPT, DATA, BODY)
   drop BODY       take the mail, then close the connection without an answer
+  sync            nothing; its line comes after those of all mails before
 Writes JSON lines: {"port": n} at the start, {"done": command}, and one for each mail that was taken, parsed by Python's own
 e-mail parser.
 """
@@ -115,6 +116,9 @@ class Peer(Controller):
 
 def listen_to_commands():
     for line in sys.stdin:
+        if line.strip() == "sync":
+            say(done="sync")
+            continue
         words = line.split()
         verb = words[-1] if len(words) > 1 else None
         code = words[1].replace("_", " ") if len(words) > 2 else None

@@ -10,7 +10,8 @@ CREATE UNLOGGED TABLE rate_limits (
 -- in which they were asked; the asker sees from it who said no. Periods, spans (burst times period) and the moment are in
 -- microseconds. Rows are locked in the order of their keys, so that two askers never wait for each other; rings that
 -- everybody passes have the highest numbers, so that their rows are locked last and shortest. An arrival further ahead than
--- a ring allows was written by a clock that was wrong, and counts as a ring that is spent.
+-- a ring allows was written by a clock that was wrong, and counts as a ring that is spent: from this moment, so that it
+-- lets somebody pass after one period.
 CREATE FUNCTION pass_rings(asked_keys BYTEA[], periods BIGINT[], spans BIGINT[], moment BIGINT) RETURNS BIGINT[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -35,8 +36,13 @@ BEGIN
             RAISE SQLSTATE 'AW429';
         END IF;
     EXCEPTION WHEN SQLSTATE 'AW429' THEN
-        -- What was taken is given back; `before` stays.
-        NULL;
+        -- What was taken is given back; `before` stays. So was the arrival that a wrong clock had written.
+        FOR ring IN
+            SELECT * FROM unnest(asked_keys, spans) AS asked (key, span) ORDER BY asked.key
+        LOOP
+            UPDATE rate_limits SET arrival = moment + ring.span
+            WHERE key = ring.key AND arrival > moment + ring.span;
+        END LOOP;
     END;
     RETURN before;
 END

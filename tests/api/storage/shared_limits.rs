@@ -1,5 +1,8 @@
 //! Rings that instances share: from all of them or from none, whoever asks at the same time and in whatever order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use afterword::error::Error;
 use afterword::storage::shared_limits::{SharedLimits, Toll};
 
@@ -50,6 +53,8 @@ async fn a_clock_far_ahead_locks_nobody_out() {
     let ring = [toll(1, 3)];
     assert_eq!(ask(&limits, &ring, now + 3_600 * SECOND).await, [now + 3_600 * SECOND]);
     assert_eq!(ask(&limits, &ring, now).await, [now + 3 * SECOND], "as if it were spent, and no more");
+    assert_eq!(ask(&limits, &ring, now + SECOND).await, [now + 3 * SECOND], "after one period one passes");
+    assert_eq!(ask(&limits, &ring, now + SECOND).await, [now + 4 * SECOND], "and no more");
     postgres::run(&database.settings.url, &format!("UPDATE rate_limits SET arrival = {}", i64::MAX / 2));
     assert_eq!(ask(&limits, &ring, now).await, [now + 3 * SECOND]);
     let widest = [Toll { key: [2; 16], period: 1 << 60, span: 1 << 60 }];
@@ -110,6 +115,28 @@ async fn whoever_has_gone_takes_nothing() {
     let now = limits.clock().await.unwrap();
     assert!(matches!(limits.pass(vec![toll(1, 1)], now, || false).await, Err(Error::Busy)));
     assert_eq!(ask(&limits, &[toll(1, 1)], now).await, [now]);
+}
+
+/// The session ends between the asking and the answer: whether something was taken, nobody knows, so nobody asks again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_taken_twice_when_a_connection_breaks() {
+    let database = TestDatabase::new(Backend::Postgres);
+    let limits = open(&database);
+    let now = limits.clock().await.unwrap();
+    let (url, asked) = (database.settings.url.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = asked.clone();
+    let cut = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        postgres::run(
+            &url,
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        true
+    };
+    assert!(matches!(limits.pass(vec![toll(1, 1)], now, cut).await, Err(Error::Busy)));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(ask(&limits, &[toll(1, 1)], now).await, [now], "the next one has a connection again");
 }
 
 /// The table is read and written without the log, and no address stands in it.

@@ -181,7 +181,8 @@ impl SmtpPeer {
 
     /// Mails that it took and nobody has asked for.
     pub fn mails_left(&mut self) -> usize {
-        self.waiting.extend(self.lines.try_iter());
+        // What it said before is on its way to us still.
+        self.mode("sync");
         self.waiting.iter().filter(|line| line.get("mail").is_some()).count()
     }
 }
