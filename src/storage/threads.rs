@@ -118,15 +118,6 @@ impl Readers {
         self.ask(work, true).await
     }
 
-    /// Runs `work`, which may write, and not again when the connection breaks meanwhile: nobody knows how far it came.
-    pub async fn run_once<T, F>(&self, work: F) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
-    {
-        self.ask(work, false).await
-    }
-
     async fn ask<T, F>(&self, work: F, repeats: bool) -> Result<T, Error>
     where
         T: Send + 'static,

@@ -1,2 +1,1 @@
-DROP FUNCTION pass_rings(BYTEA[], BIGINT[], BIGINT[], BIGINT);
 DROP TABLE rate_limits;
