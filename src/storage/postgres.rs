@@ -36,6 +36,8 @@ thread_local! {
     static DRIVER: RefCell<Option<AbortHandle>> = const { RefCell::new(None) };
     /// Whether this thread's one connection leads to a pooler.
     static POOLED: Cell<bool> = const { Cell::new(false) };
+    /// How long an answer on this thread's one connection may take.
+    static ANSWER: Cell<Duration> = const { Cell::new(ANSWER_LIMIT) };
 }
 
 /// Runs the driver's futures on the thread's own runtime. Never used from inside an async task, where it would panic.
@@ -48,7 +50,7 @@ impl BlockOn for ThreadRuntime {
         with_runtime(|runtime| {
             runtime.block_on(async {
                 let mut future = std::pin::pin!(future);
-                if let Ok(output) = tokio::time::timeout(ANSWER_LIMIT, &mut future).await {
+                if let Ok(output) = tokio::time::timeout(ANSWER.get(), &mut future).await {
                     return output;
                 }
                 tracing::warn!("PostgreSQL does not answer; the connection is given up");
@@ -85,6 +87,10 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take: above `statement_timeout`, so that a server that lives is the first to give up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
 
+/// The same for a server whose place another one takes at once.
+const IMPATIENT_CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const IMPATIENT_ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
 /// What holds for every statement. The time-outs are far above what a statement of ours takes.
 const SETTINGS: [&str; 4] = [
     "synchronous_commit = on",
@@ -106,13 +112,20 @@ pub(super) struct Route {
     verified: bool,
     /// Whether it leads to a pooler that gives each transaction another session.
     pooled: bool,
+    connect_limit: Duration,
+    answer_limit: Duration,
 }
 
 impl Route {
     /// Reads a URL; nothing is opened. An error names the setting.
     pub fn new(setting: &'static str, url: &str, pooled: bool) -> Result<Self, Error> {
         let (config, verified) = parse(url).map_err(|cause| Error::internal(format!("{setting}: {cause}")))?;
-        Ok(Self { setting, config, verified, pooled })
+        Ok(Self { setting, config, verified, pooled, connect_limit: CONNECT_LIMIT, answer_limit: ANSWER_LIMIT })
+    }
+
+    /// The same way to a server whose place another one takes at once.
+    pub fn impatient(self) -> Self {
+        Self { connect_limit: IMPATIENT_CONNECT_LIMIT, answer_limit: IMPATIENT_ANSWER_LIMIT, ..self }
     }
 
     /// What an operator should know of it.
@@ -123,15 +136,17 @@ impl Route {
     }
 }
 
-/// Opens this thread's connection; blocks for at most five seconds. An error tells the operator what the server, or the
+/// Opens this thread's connection; blocks for at most five seconds, to a replica two. An error tells the operator what the server, or the
 /// way to it, said.
 pub(super) fn open(route: &Route) -> Result<Conn, Error> {
-    let opened =
-        with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(route)).await }));
+    let limit = route.connect_limit;
+    let opened = with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(limit, connect(route)).await }));
     let away = |cause: &str| Error::internal(format!("{}: cannot reach PostgreSQL: {cause}", route.setting));
-    let conn =
-        opened.map_err(|_| away("no answer within five seconds"))?.map_err(|cause| away(&causes(cause.as_ref())))?;
+    let conn = opened
+        .map_err(|_| away(&format!("no answer within {} seconds", limit.as_secs())))?
+        .map_err(|cause| away(&causes(cause.as_ref())))?;
     POOLED.set(route.pooled);
+    ANSWER.set(route.answer_limit);
     let mut conn: PgConn = conn.into();
     if !route.pooled {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, &set("SESSION"))?;
