@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use afterword::error::Error;
-use afterword::storage::{Conn, Db, sites};
+use afterword::storage::{Conn, DatabaseSettings, Db, migrations, sites};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer};
 use serde_json::json;
@@ -215,6 +215,26 @@ async fn a_silent_replica_keeps_nobody_waiting() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), reads).await.expect("all of them within the time of one connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_the_schema_is_current_is_asked_without_writing() {
+    let database = TestDatabase::new(Backend::Postgres);
+    let url = database.settings.direct_url.clone().unwrap_or_else(|| database.settings.url.clone());
+    let alter = format!("ALTER DATABASE {} SET default_transaction_read_only = on", postgres::name_of(&url));
+    postgres::run(&url, &alter);
+    let settings = DatabaseSettings::of(url.clone());
+    let open = || tokio::task::block_in_place(|| Db::open_to_read(&settings).unwrap().unwrap());
+    let db = open();
+    assert!(db.read(migrations::is_current).await.unwrap());
+    let forget = |sql: &str| postgres::run(&url, &format!("SET TRANSACTION READ WRITE; {sql}"));
+    forget(
+        "DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)",
+    );
+    assert!(!db.read(migrations::is_current).await.unwrap());
+    forget("DROP TABLE __diesel_schema_migrations");
+    assert!(!db.read(migrations::is_current).await.unwrap());
+    assert!(!postgres::tables(&url).contains(&"__diesel_schema_migrations".to_owned()));
 }
 
 #[derive(QueryableByName)]
