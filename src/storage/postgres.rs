@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use diesel::connection::CacheSize;
@@ -20,7 +20,7 @@ use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Connection, Socket};
+use tokio_postgres::{Client, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::Conn;
@@ -207,6 +207,7 @@ async fn connect(route: &Route) -> Result<AsyncPgConnection, Box<dyn std::error:
         }
     });
     DRIVER.set(Some(driver.abort_handle()));
+    ask_for_english(&client, route).await?;
     if !route.pooled {
         return Ok(AsyncPgConnection::try_from(client).await?);
     }
@@ -215,6 +216,36 @@ async fn connect(route: &Route) -> Result<AsyncPgConnection, Box<dyn std::error:
     let mut conn = AsyncPgConnection::try_from(client).await?;
     conn.batch_execute("COMMIT").await?;
     Ok(conn)
+}
+
+/// What a server says is told apart by its words (`mod.rs`), so they must be English. A role may not choose the language
+/// unless it was allowed to; then the operator learns what to do.
+async fn ask_for_english(client: &Client, route: &Route) -> Result<(), tokio_postgres::Error> {
+    static TOLD: Once = Once::new();
+    let said = client.simple_query("SHOW lc_messages").await?;
+    let language = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let language = language.unwrap_or_default();
+    if is_english(language) || (!route.pooled && client.batch_execute("SET lc_messages = 'C'").await.is_ok()) {
+        return Ok(());
+    }
+    TOLD.call_once(|| {
+        tracing::warn!(
+            setting = route.setting,
+            language,
+            "PostgreSQL may not speak English, so a failure that passes may be taken for one that stays; as its \
+             administrator run: ALTER DATABASE … SET lc_messages = 'C'"
+        );
+    });
+    Ok(())
+}
+
+/// Whether messages in this locale are English; an empty one is that of the server's environment, which nobody knows.
+fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '-', '@']).next().unwrap_or_default();
+    ["C", "POSIX", "en", "English"].contains(&language)
 }
 
 /// Reads the URL. Says whether the server's certificate must be verified: over TCP it must, unless the URL asks for less.
@@ -282,5 +313,20 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locales_that_speak_english_are_known() {
+        for english in ["C", "POSIX", "C.UTF-8", "en_US.utf8", "en", "English_United States.1252"] {
+            assert!(is_english(english), "{english}");
+        }
+        for other in ["", "de_DE.UTF-8", "cs_CZ", "German_Germany.1252", "Chinese"] {
+            assert!(!is_english(other), "{other}");
+        }
     }
 }

@@ -237,6 +237,35 @@ async fn whether_the_schema_is_current_is_asked_without_writing() {
     assert!(!postgres::tables(&url).contains(&"__diesel_schema_migrations".to_owned()));
 }
 
+/// What the server says is told apart by its words, so it is asked to speak English; a role that may not ask still works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_german_is_asked_to_speak_english() {
+    if postgres::socket().is_none() {
+        return; // A role is made, and enters without a password.
+    }
+    let database = TestDatabase::new(Backend::Postgres);
+    let url = database.settings.direct_url.clone().unwrap_or_else(|| database.settings.url.clone());
+    let name = postgres::name_of(&url);
+    let german = format!("ALTER DATABASE {name} SET lc_messages = 'de_DE.UTF-8'");
+    if !postgres::psql(&url, &german).status.success() {
+        eprintln!("This machine has no German locale: nothing was tried.");
+        return;
+    }
+    let (role, grant) = (format!("CREATE ROLE reader_{name} LOGIN"), "GRANT SELECT ON ALL TABLES IN SCHEMA public");
+    postgres::run(&url, &format!("{role}; {grant} TO reader_{name}"));
+    let weak = url.replace("user=afterword", &format!("user=reader_{name}"));
+    assert_ne!(weak, url);
+    let open =
+        |url: String| tokio::task::block_in_place(|| Db::open_to_read(&DatabaseSettings::of(url)).unwrap().unwrap());
+    let cancelled = "SELECT pg_cancel_backend(pg_backend_pid()) AND pg_sleep(60) IS NULL AS answer";
+    let refused = open(url).read(ask(cancelled)).await;
+    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    let weak = open(weak);
+    assert!(weak.read(ask("SELECT current_setting('lc_messages') = 'de_DE.UTF-8' AS answer")).await.unwrap());
+    let refused = weak.read(ask(cancelled)).await;
+    assert!(matches!(refused, Err(Error::Internal(_))), "what the operator is warned of: {refused:?}");
+}
+
 #[derive(QueryableByName)]
 struct Session {
     #[diesel(sql_type = Integer)]
