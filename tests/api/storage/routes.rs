@@ -175,6 +175,19 @@ async fn what_a_replica_cannot_answer_the_primary_does() {
     for _ in 0..20 {
         assert_eq!(sites_seen(&db).await, 1, "from the primary");
     }
+
+    // Frozen in the middle of an answer, it is given up.
+    let sessions = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = 'afterword'";
+    let sessions = tokio::task::block_in_place(|| postgres::run(&replica, sessions));
+    assert_ne!(sessions, "");
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").arg(name).args(sessions.split(' ')).status().unwrap();
+        assert!(done.success());
+    };
+    signal("-STOP");
+    let read = tokio::time::timeout(Duration::from_mins(1), sites_seen(&db)).await;
+    signal("-CONT");
+    assert_eq!(read.expect("it must not hang"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
