@@ -19,6 +19,9 @@ const WORTH_COMPRESSING: usize = 512;
 /// Longer addresses are answered, not remembered.
 const LONGEST_KEY: usize = 1024;
 
+/// So often somebody waits for what another is making before they make it for themselves.
+const ROUNDS: usize = 3;
+
 /// A form in which bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -202,7 +205,8 @@ impl Cache {
         self.answers.get(address).filter(|ready| self.changes.is_fresh(ready))
     }
 
-    /// The answer for an address, made by `make` if there is none: once, however many wait for it.
+    /// The answer for an address, made by `make` if there is none: once, however many wait for it. Nobody gets what was true
+    /// before a change that came before they asked.
     pub async fn get_or_make<E, F>(&self, address: &str, make: F) -> Result<Arc<Ready>, E>
     where
         F: Future<Output = Result<Ready, E>>,
@@ -214,8 +218,21 @@ impl Cache {
         if address.len() > LONGEST_KEY || self.answers.capacity() == 0 {
             return make.await;
         }
-        let _ = self.answers.remove_if(address, |ready| !self.changes.is_fresh(ready));
-        self.answers.get_or_insert_async(address, make).await
+        let asked = self.changes.now();
+        for _ in 0..ROUNDS {
+            let _ = self.answers.remove_if(address, |ready| !self.changes.is_fresh(ready));
+            match self.answers.get_value_or_guard_async(address).await {
+                Ok(ready) if ready.made_at >= asked || self.changes.is_fresh(&ready) => return Ok(ready),
+                // Whoever made it had begun before.
+                Ok(_) => {}
+                Err(place) => {
+                    let ready = make.await?;
+                    let _ = place.insert(ready.clone()); // It may have been taken out meanwhile.
+                    return Ok(ready);
+                }
+            }
+        }
+        make.await
     }
 
     /// How many answers were made since the start, because none lay ready.
@@ -283,6 +300,34 @@ mod tests {
         };
         futures_util::future::join_all((0..50).map(|_| ask())).await;
         assert_eq!((made.load(Ordering::Relaxed), cache.made()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn who_joins_a_maker_does_not_get_what_was_true_before_they_asked() {
+        let cache = Cache::new(1 << 20);
+        let (begun, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        let first = cache.get_or_make("/a", async {
+            let made_at = cache.changes.now();
+            begun.notify_one();
+            go_on.notified().await;
+            Ok::<_, ()>(Ready::new("text/plain", b"old".to_vec(), made_at, vec![BLOG]))
+        });
+        let second = async {
+            begun.notified().await;
+            cache.changes.changed(BLOG);
+            let joined = cache.get_or_make("/a", async {
+                Ok::<_, ()>(Ready::new("text/plain", b"new".to_vec(), cache.changes.now(), vec![BLOG]))
+            });
+            let let_go = async {
+                tokio::task::yield_now().await;
+                go_on.notify_one();
+            };
+            tokio::join!(joined, let_go).0
+        };
+        let (first, second) = tokio::join!(first, second);
+        let body = |ready: Result<Arc<Ready>, ()>| ready.unwrap().form(Encoding::Identity).1.bytes.clone();
+        assert_eq!((&body(first)[..], &body(second)[..]), (&b"old"[..], &b"new"[..]));
+        assert!(cache.get("/a").is_some(), "what was made last is kept");
     }
 
     #[tokio::test]

@@ -97,7 +97,7 @@ pub struct Database {
     /// The same PostgreSQL database past a pooler; empty: `url`. May contain a password.
     #[serde(serialize_with = "without_password")]
     pub direct_url: SecretString,
-    /// A replica of the PostgreSQL database, for reading; empty: none. May contain a password.
+    /// A replica of the PostgreSQL database, for public lists; empty: none. May contain a password.
     #[serde(serialize_with = "without_password")]
     pub read_url: SecretString,
     /// Whether `url` and `read_url` lead to a pooler that gives each transaction another session.

@@ -100,7 +100,7 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
     let found = state
         .service
         .db
-        .read(move |conn| {
+        .read_for_everybody(move |conn| {
             let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
             let list = List { article: article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
@@ -215,7 +215,7 @@ async fn count(state: &State, site: &Site, mut keys: Vec<String>) -> Result<(Cou
     keys.dedup();
     let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let site = site.id;
-    let found = state.service.db.read(move |conn| articles::counts(conn, site, &keys)).await?;
+    let found = state.service.db.read_for_everybody(move |conn| articles::counts(conn, site, &keys)).await?;
     let mut sources: Vec<Source> = found.iter().map(|(article, ..)| Source::Article(*article)).collect();
     if sources.len() < counts.len() {
         sources.push(Source::NewArticles(site));
@@ -250,7 +250,7 @@ pub async fn recent(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     let id = site.id;
     let make = async {
         let made_at = state.cache.changes.now();
-        let rows = state.service.db.read(move |conn| listing::recent(conn, id, limit)).await?;
+        let rows = state.service.db.read_for_everybody(move |conn| listing::recent(conn, id, limit)).await?;
         let comments = rows.into_iter().map(|(row, article)| state.recent(id, row, &article)).collect();
         let answer = RecentAnswer { comments, next_cursor: None };
         Ok(Ready::new("application/json", json(&answer)?, made_at, vec![Source::Site(id)]))

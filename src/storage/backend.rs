@@ -25,7 +25,7 @@ pub(super) struct Routes {
     pub main: Route,
     /// Past a pooler: migrations and LISTEN need a session of their own.
     pub direct: Route,
-    /// To a replica, for reading.
+    /// To a replica, for what everybody reads alike.
     pub replica: Option<Route>,
 }
 
@@ -133,7 +133,7 @@ impl Routes {
         };
         let replica = settings.read_url.as_ref();
         let replica = replica.map(|url| Route::new("database.read_url", url, settings.pooler)).transpose()?;
-        Ok(Self { main, direct, replica })
+        Ok(Self { main, direct, replica: replica.map(Route::impatient) })
     }
 }
 

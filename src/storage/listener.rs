@@ -2,6 +2,7 @@
 //! connection of its own): which public lists changed. A lost connection only delays: until it is made anew, everything
 //! counts as changed every half second (`jobs/housekeeping.rs`).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -24,16 +25,21 @@ use crate::error::Error;
 /// PostgreSQL takes payloads of less than 8,000 bytes; a longer list of changes becomes "everything".
 const LONGEST_PAYLOAD: usize = 7_900;
 
-/// A connection on which nothing was heard for this long is asked whether it lives.
-const SILENCE: Duration = Duration::from_secs(5);
+/// A connection on which nothing was heard for this long is asked whether it lives. What others write without telling is
+/// known of after that time.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// An answer is late after this; then everything counts as changed. With the silence before, that is less than the second
+/// in which a decision is seen everywhere.
+const LATE: Duration = Duration::from_millis(400);
+
+/// A connection that has not answered for this long is given up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Time until a lost connection is tried again, at least.
 const PAUSE: Duration = Duration::from_millis(250);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// With a replica, what others write without telling is known of after this time.
-const SILENCE_WITH_REPLICA: Duration = Duration::from_millis(500);
 
 /// Told what others changed.
 type Told = Arc<dyn Fn(&[Source]) + Send + Sync>;
@@ -116,13 +122,7 @@ impl Listening {
 async fn listen(route: &Route, hearer: &Hearer, hears: &AtomicBool) {
     loop {
         let ended = session(route, hearer, hears).await;
-        if let Some(horizon) = &hearer.horizon {
-            horizon.lose();
-        }
-        if hears.swap(false, Ordering::Relaxed) {
-            let cause = ended.err().map(|cause| cause.to_string()).unwrap_or_default();
-            tracing::warn!(cause, "other instances are not heard for the moment; everything counts as changed");
-        }
+        hearer.misses(hears, &ended.err().map(|cause| cause.to_string()).unwrap_or_default());
         tokio::time::sleep(jittered(PAUSE)).await;
     }
 }
@@ -150,19 +150,18 @@ async fn hear(
     hearer: &Hearer,
     hears: &AtomicBool,
 ) -> Result<(), Failure> {
-    let silence = if hearer.horizon.is_some() { SILENCE_WITH_REPLICA } else { SILENCE };
-    tokio::time::timeout(SILENCE, client.batch_execute("LISTEN afterword")).await??;
+    tokio::time::timeout(ANSWER_LIMIT, client.batch_execute("LISTEN afterword")).await??;
     hears.store(true, Ordering::Relaxed);
     // Whatever happened before was not heard.
     let mut news = vec![Source::Everything];
     loop {
         if news.is_empty() || hearer.horizon.is_some() {
-            tokio::time::timeout(SILENCE, hearer.look(client)).await??;
+            hearer.look_in_time(client, hears).await?;
         }
         if !news.is_empty() {
             (hearer.told)(&news);
         }
-        news = match tokio::time::timeout(silence, heard.recv()).await {
+        news = match tokio::time::timeout(SILENCE, heard.recv()).await {
             Ok(Some(text)) => from_text(&text),
             Ok(None) => return Err("the connection ended".into()),
             Err(_) => Vec::new(),
@@ -171,6 +170,29 @@ async fn hear(
 }
 
 impl Hearer {
+    /// Something may have happened unheard.
+    fn misses(&self, hears: &AtomicBool, cause: &str) {
+        if let Some(horizon) = &self.horizon {
+            horizon.lose();
+        }
+        if hears.swap(false, Ordering::Relaxed) {
+            tracing::warn!(cause, "other instances are not heard for the moment; everything counts as changed");
+            (self.told)(&[Source::Everything]);
+        }
+    }
+
+    /// Looks, and believes nothing while the answer is late. When it comes, nothing was missed: news waits behind it.
+    async fn look_in_time(&self, client: &tokio_postgres::Client, hears: &AtomicBool) -> Result<(), Failure> {
+        let mut look = pin!(self.look(client));
+        if let Ok(looked) = tokio::time::timeout(LATE, &mut look).await {
+            return looked;
+        }
+        self.misses(hears, "the server does not answer");
+        tokio::time::timeout(ANSWER_LIMIT, look).await??;
+        hears.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Asks the server whether it lives, and how far its log goes: what is told next happened before that.
     async fn look(&self, client: &tokio_postgres::Client) -> Result<(), Failure> {
         let Some(horizon) = &self.horizon else { return Ok(client.batch_execute("SELECT 1").await?) };

@@ -2,7 +2,10 @@
 //! pending migrations run in one transaction, so a crash leaves the old schema, never a half one. A binary that is older
 //! than the schema allows is refused.
 
+use diesel::backend::Backend;
+use diesel::migration::MigrationSource;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::{Conn, on};
@@ -61,17 +64,22 @@ fn names(ran: Ran<'_>) -> Result<Vec<String>, Error> {
     ran.map(|versions| versions.iter().map(ToString::to_string).collect()).map_err(Error::internal)
 }
 
-/// Whether the database has tables of ours, of whatever age. Asks the catalogue: asking for a table that is not there is an
-/// error in a language that nobody knows beforehand.
+/// Whether the database has tables of ours, of whatever age.
 pub(super) fn is_there(conn: &mut Conn) -> Result<bool, Error> {
+    has_table(conn, "meta")
+}
+
+/// Asks the catalogue: asking for a table that is not there is an error, and behind a pooler the end of its transaction.
+fn has_table(conn: &mut Conn, name: &str) -> Result<bool, Error> {
     let found: Count = match conn {
-        Conn::Sqlite(c) => {
-            diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'meta'").get_result(c)?
-        }
+        Conn::Sqlite(c) => diesel::sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = ?")
+            .bind::<Text, _>(name)
+            .get_result(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => diesel::sql_query(
-            "SELECT count(*) AS count FROM pg_tables WHERE tablename = 'meta' AND schemaname = ANY (current_schemas(false))",
+            "SELECT count(*) AS count FROM pg_tables WHERE tablename = $1 AND schemaname = ANY (current_schemas(false))",
         )
+        .bind::<Text, _>(name)
         .get_result(c)?,
     };
     Ok(found.count > 0)
@@ -94,14 +102,34 @@ pub(super) fn refuse_if_too_old(conn: &mut Conn) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the schema is one that this binary can serve; for the readiness check.
+/// Diesel's own list of what has run.
+const LIST: &str = "__diesel_schema_migrations";
+
+#[derive(QueryableByName)]
+struct Done {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// Whether the schema is one that this binary can serve. Only reads: Diesel's own answer makes the list where it is missing,
+/// and even the try fails where nobody may write.
 pub fn is_current(conn: &mut Conn) -> Result<bool, Error> {
-    let pending = match conn {
-        Conn::Sqlite(c) => c.has_pending_migration(SQLITE),
+    if !has_table(conn, LIST)? {
+        return Ok(false);
+    }
+    let done: Vec<Done> = on!(conn, |c| diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(c))?;
+    let known = match conn {
+        Conn::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => c.has_pending_migration(POSTGRES),
+        Conn::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
     };
-    pending.map(|pending| !pending).map_err(Error::internal)
+    Ok(known?.iter().all(|version| done.iter().any(|done| done.version == *version)))
+}
+
+/// The versions of the migrations in this binary.
+fn versions<B: Backend>(source: &impl MigrationSource<B>) -> Result<Vec<String>, Error> {
+    let migrations = source.migrations().map_err(Error::internal)?;
+    Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
 /// One statement that proves the connection works.
@@ -112,7 +140,7 @@ pub fn ping(conn: &mut Conn) -> Result<(), Error> {
 
 #[derive(QueryableByName)]
 struct Check {
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(sql_type = Text)]
     quick_check: String,
 }
 

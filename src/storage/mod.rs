@@ -57,9 +57,8 @@ pub use self::conn::Conn;
 pub use self::fragments::{ArticleBump, AuthorBump, SiteBump};
 #[cfg(feature = "postgres")]
 use self::listener::Hearer;
+use self::replica::{Replica, ReplicaReaders};
 use self::threads::Readers;
-#[cfg(feature = "postgres")]
-use self::threads::Replica;
 use self::tx::News;
 pub use self::tx::Tx;
 pub use self::writers::Written;
@@ -74,7 +73,7 @@ pub struct DatabaseSettings {
     pub url: String,
     /// The same PostgreSQL database past a pooler.
     pub direct_url: Option<String>,
-    /// A replica of the PostgreSQL database.
+    /// A replica of the PostgreSQL database, for [`Db::read_for_everybody`].
     pub read_url: Option<String>,
     /// Whether `url` and `read_url` lead to a pooler that gives each transaction another session.
     pub pooler: bool,
@@ -101,8 +100,8 @@ pub struct Db {
 #[derive(Default)]
 struct Inner {
     readers: Option<Arc<Readers>>,
-    /// Those that ask a replica, if there is one.
-    replica: Option<Readers>,
+    /// Those that ask a replica first, if there is one.
+    replica: Option<ReplicaReaders>,
     writers: Option<Writers>,
     #[cfg(feature = "postgres")]
     listening: Option<listener::Listening>,
@@ -207,10 +206,22 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
-        match (&self.inner.replica, &self.inner.readers) {
-            (Some(replica), _) => replica.run(work).await,
-            (None, Some(readers)) => readers.run(work).await,
-            (None, None) => Err(Error::Busy),
+        match &self.inner.readers {
+            Some(readers) => readers.run(work).await,
+            None => Err(Error::Busy),
+        }
+    }
+
+    /// As [`Db::read`], for what everybody gets alike: a replica may answer. It has what this instance wrote or was told of;
+    /// what another one wrote without telling ([`Tx::changed`]) it may lack for half a second.
+    pub async fn read_for_everybody<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
+    {
+        match &self.inner.replica {
+            Some(replica) => replica.run(work).await,
+            None => self.read(work).await,
         }
     }
 
@@ -301,8 +312,8 @@ impl Inner {
         if let (Backend::Postgres(routes), Some(horizon)) = (backend, &self.horizon)
             && let Some(route) = &routes.replica
         {
-            let replica = Arc::new(Replica { horizon: horizon.clone(), primary: readers.clone() });
-            let (replica, threads) = Readers::start_on_replica(count, &backend::connect(route), &replica)?;
+            let replica = Replica::new(horizon.clone(), readers.clone(), settings.pooler);
+            let (replica, threads) = ReplicaReaders::start(count, &backend::connect(route), replica)?;
             self.replica = Some(replica);
             self.threads.extend(threads);
         }
@@ -346,7 +357,8 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-/// Whether the same statement may succeed a moment later.
+/// Whether the same statement may succeed a moment later. The driver keeps PostgreSQL's codes to itself, so most of it is
+/// told by words; `postgres.rs` sees to it that they are English.
 fn is_passing(kind: DatabaseErrorKind, message: &str) -> bool {
     const PASSING: &[&str] = &[
         "database is locked",

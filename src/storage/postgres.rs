@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use diesel::connection::CacheSize;
@@ -20,7 +20,7 @@ use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Connection, Socket};
+use tokio_postgres::{Client, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::Conn;
@@ -36,6 +36,8 @@ thread_local! {
     static DRIVER: RefCell<Option<AbortHandle>> = const { RefCell::new(None) };
     /// Whether this thread's one connection leads to a pooler.
     static POOLED: Cell<bool> = const { Cell::new(false) };
+    /// How long an answer on this thread's one connection may take.
+    static ANSWER: Cell<Duration> = const { Cell::new(ANSWER_LIMIT) };
 }
 
 /// Runs the driver's futures on the thread's own runtime. Never used from inside an async task, where it would panic.
@@ -48,7 +50,7 @@ impl BlockOn for ThreadRuntime {
         with_runtime(|runtime| {
             runtime.block_on(async {
                 let mut future = std::pin::pin!(future);
-                if let Ok(output) = tokio::time::timeout(ANSWER_LIMIT, &mut future).await {
+                if let Ok(output) = tokio::time::timeout(ANSWER.get(), &mut future).await {
                     return output;
                 }
                 tracing::warn!("PostgreSQL does not answer; the connection is given up");
@@ -85,6 +87,10 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take: above `statement_timeout`, so that a server that lives is the first to give up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
 
+/// The same for a server whose place another one takes at once.
+const IMPATIENT_CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const IMPATIENT_ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
 /// What holds for every statement. The time-outs are far above what a statement of ours takes.
 const SETTINGS: [&str; 4] = [
     "synchronous_commit = on",
@@ -106,13 +112,20 @@ pub(super) struct Route {
     verified: bool,
     /// Whether it leads to a pooler that gives each transaction another session.
     pooled: bool,
+    connect_limit: Duration,
+    answer_limit: Duration,
 }
 
 impl Route {
     /// Reads a URL; nothing is opened. An error names the setting.
     pub fn new(setting: &'static str, url: &str, pooled: bool) -> Result<Self, Error> {
         let (config, verified) = parse(url).map_err(|cause| Error::internal(format!("{setting}: {cause}")))?;
-        Ok(Self { setting, config, verified, pooled })
+        Ok(Self { setting, config, verified, pooled, connect_limit: CONNECT_LIMIT, answer_limit: ANSWER_LIMIT })
+    }
+
+    /// The same way to a server whose place another one takes at once.
+    pub fn impatient(self) -> Self {
+        Self { connect_limit: IMPATIENT_CONNECT_LIMIT, answer_limit: IMPATIENT_ANSWER_LIMIT, ..self }
     }
 
     /// What an operator should know of it.
@@ -123,15 +136,17 @@ impl Route {
     }
 }
 
-/// Opens this thread's connection; blocks for at most five seconds. An error tells the operator what the server, or the
+/// Opens this thread's connection; blocks for at most five seconds, to a replica two. An error tells the operator what the server, or the
 /// way to it, said.
 pub(super) fn open(route: &Route) -> Result<Conn, Error> {
-    let opened =
-        with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connect(route)).await }));
+    let limit = route.connect_limit;
+    let opened = with_runtime(|runtime| runtime.block_on(async { tokio::time::timeout(limit, connect(route)).await }));
     let away = |cause: &str| Error::internal(format!("{}: cannot reach PostgreSQL: {cause}", route.setting));
-    let conn =
-        opened.map_err(|_| away("no answer within five seconds"))?.map_err(|cause| away(&causes(cause.as_ref())))?;
+    let conn = opened
+        .map_err(|_| away(&format!("no answer within {} seconds", limit.as_secs())))?
+        .map_err(|cause| away(&causes(cause.as_ref())))?;
     POOLED.set(route.pooled);
+    ANSWER.set(route.answer_limit);
     let mut conn: PgConn = conn.into();
     if !route.pooled {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, &set("SESSION"))?;
@@ -192,6 +207,7 @@ async fn connect(route: &Route) -> Result<AsyncPgConnection, Box<dyn std::error:
         }
     });
     DRIVER.set(Some(driver.abort_handle()));
+    ask_for_english(&client, route).await?;
     if !route.pooled {
         return Ok(AsyncPgConnection::try_from(client).await?);
     }
@@ -200,6 +216,36 @@ async fn connect(route: &Route) -> Result<AsyncPgConnection, Box<dyn std::error:
     let mut conn = AsyncPgConnection::try_from(client).await?;
     conn.batch_execute("COMMIT").await?;
     Ok(conn)
+}
+
+/// What a server says is told apart by its words (`mod.rs`), so they must be English. A role may not choose the language
+/// unless it was allowed to; then the operator learns what to do.
+async fn ask_for_english(client: &Client, route: &Route) -> Result<(), tokio_postgres::Error> {
+    static TOLD: Once = Once::new();
+    let said = client.simple_query("SHOW lc_messages").await?;
+    let language = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let language = language.unwrap_or_default();
+    if is_english(language) || (!route.pooled && client.batch_execute("SET lc_messages = 'C'").await.is_ok()) {
+        return Ok(());
+    }
+    TOLD.call_once(|| {
+        tracing::warn!(
+            setting = route.setting,
+            language,
+            "PostgreSQL may not speak English, so a failure that passes may be taken for one that stays; as its \
+             administrator run: ALTER DATABASE … SET lc_messages = 'C'"
+        );
+    });
+    Ok(())
+}
+
+/// Whether messages in this locale are English; an empty one is that of the server's environment, which nobody knows.
+fn is_english(locale: &str) -> bool {
+    let language = locale.split(['_', '.', '-', '@']).next().unwrap_or_default();
+    ["C", "POSIX", "en", "English"].contains(&language)
 }
 
 /// Reads the URL. Says whether the server's certificate must be verified: over TCP it must, unless the URL asks for less.
@@ -267,5 +313,20 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locales_that_speak_english_are_known() {
+        for english in ["C", "POSIX", "C.UTF-8", "en_US.utf8", "en", "English_United States.1252"] {
+            assert!(is_english(english), "{english}");
+        }
+        for other in ["", "de_DE.UTF-8", "cs_CZ", "German_Germany.1252", "Chinese"] {
+            assert!(!is_english(other), "{other}");
+        }
     }
 }

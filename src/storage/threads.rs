@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use super::conn::Conn;
-use super::replica::{self, Horizon};
 use crate::error::Error;
 
 /// Makes a new connection, at the start and after one broke.
@@ -20,17 +19,42 @@ pub(super) type Connect = Arc<dyn Fn() -> Result<Conn, Error> + Send + Sync>;
 const READ_QUEUE: usize = 2048;
 
 /// A piece of reading that waits for a connection.
-trait ReadJob: Send {
-    /// Reads and answers. Returns false when the connection broke and `another` may try.
-    fn run(&mut self, held: &mut Held<'_>, another: bool) -> bool;
+pub(super) trait ReadJob: Send {
+    /// Reads and answers.
+    fn run(&mut self, held: &mut Held<'_>);
+    /// Reads and answers if this connection may, and can. Returns false when somebody else is to read.
+    fn run_if(&mut self, conn: &mut Conn, may: May<'_>) -> bool;
     /// Tells the asker that nobody reads.
     fn refuse(self: Box<Self>);
 }
 
+/// Asked before a reading, in its transaction; [`Error::Busy`] is no.
+pub(super) type May<'a> = &'a mut dyn FnMut(&mut Conn) -> Result<(), Error>;
+
+pub(super) type Job = Box<dyn ReadJob>;
+
+/// The answer to a job.
+pub(super) struct Answer<T>(oneshot::Receiver<Result<T, Error>>);
+
+impl<T> Answer<T> {
+    /// Waits for it.
+    pub async fn wait(self) -> Result<T, Error> {
+        self.0.await.map_err(|_| Error::internal("a read panicked"))?
+    }
+}
+
+/// A job and its answer.
+pub(super) fn job<T, F>(work: F) -> (Job, Answer<T>)
+where
+    T: Send + 'static,
+    F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Read { work, reply: Some(reply) }), Answer(answer))
+}
+
 struct Read<F, T> {
     work: F,
-    /// Whether it may be run again.
-    repeats: bool,
     reply: Option<oneshot::Sender<Result<T, Error>>>,
 }
 
@@ -48,13 +72,19 @@ where
     F: FnMut(&mut Conn) -> Result<T, Error> + Send,
 {
     /// Reads once more on a new connection when the first broke meanwhile: reading twice harms nobody.
-    fn run(&mut self, held: &mut Held<'_>, another: bool) -> bool {
+    fn run(&mut self, held: &mut Held<'_>) {
         let mut result = held.get().and_then(|conn| conn.unit(&mut self.work));
-        if self.repeats && matches!(result, Err(Error::Busy)) && held.is_lost() {
-            if another {
-                return false;
-            }
+        if matches!(result, Err(Error::Busy)) && held.is_lost() {
             result = held.get().and_then(|conn| conn.unit(&mut self.work));
+        }
+        self.answer(result);
+    }
+
+    fn run_if(&mut self, conn: &mut Conn, may: May<'_>) -> bool {
+        let work = &mut self.work;
+        let result = conn.unit(&mut |conn: &mut Conn| may(conn).and_then(|()| work(conn)));
+        if matches!(result, Err(Error::Busy)) {
+            return false;
         }
         self.answer(result);
         true
@@ -67,20 +97,14 @@ where
 
 /// The reading threads.
 pub(super) struct Readers {
-    queue: Sender<Box<dyn ReadJob>>,
-}
-
-/// What reads from a replica: when it may, and who reads otherwise.
-pub(super) struct Replica {
-    pub horizon: Arc<Horizon>,
-    pub primary: Arc<Readers>,
+    queue: Sender<Job>,
 }
 
 impl Readers {
     /// Starts `count` threads, each with a connection of its own. The first connections are made here, so that a wrong
     /// setting shows at the start.
     pub fn start(count: usize, connect: &Connect) -> Result<(Self, Vec<JoinHandle<()>>), Error> {
-        let (queue, jobs) = crossbeam_channel::bounded(READ_QUEUE);
+        let (queue, jobs) = queue();
         let threads = (0..count.max(1))
             .map(|number| {
                 let jobs = jobs.clone();
@@ -92,44 +116,19 @@ impl Readers {
         Ok((Self { queue }, threads))
     }
 
-    /// Starts `count` threads that read from a replica, which may be away.
-    pub fn start_on_replica(
-        count: usize,
-        connect: &Connect,
-        replica: &Arc<Replica>,
-    ) -> Result<(Self, Vec<JoinHandle<()>>), Error> {
-        let (queue, jobs) = crossbeam_channel::bounded(READ_QUEUE);
-        let threads = (0..count.max(1))
-            .map(|number| {
-                let (jobs, connect, replica) = (jobs.clone(), connect.clone(), replica.clone());
-                let run = move || replica_loop(&jobs, Held::without(&connect), &replica);
-                std::thread::Builder::new().name(format!("replica-{number}")).spawn(run).map_err(Error::internal)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok((Self { queue }, threads))
-    }
-
     /// Runs `work` on a reader's connection, perhaps twice.
     pub async fn run<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
     {
-        self.ask(work, true).await
+        let (job, answer) = job(work);
+        self.take(job);
+        answer.wait().await
     }
 
-    async fn ask<T, F>(&self, work: F, repeats: bool) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: FnMut(&mut Conn) -> Result<T, Error> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let job: Box<dyn ReadJob> = Box::new(Read { work, repeats, reply: Some(reply) });
-        self.queue.try_send(job).map_err(|full| queue_full(&full))?;
-        answer.await.map_err(|_| Error::internal("a read panicked"))?
-    }
-
-    fn take_over(&self, job: Box<dyn ReadJob>) {
+    /// Sees to it that the job is answered.
+    pub fn take(&self, job: Job) {
         if let Err(full) = self.queue.try_send(job) {
             let _ = queue_full(&full);
             full.into_inner().refuse();
@@ -168,38 +167,20 @@ pub(super) fn spawn(
     Ok(thread)
 }
 
-fn read_loop(jobs: &Receiver<Box<dyn ReadJob>>, mut held: Held<'_>) {
+fn read_loop(jobs: &Receiver<Job>, mut held: Held<'_>) {
     while let Ok(mut job) = jobs.recv() {
-        run_job(&mut *job, &mut held, false);
+        let _ = guarded(|| job.run(&mut held));
     }
 }
 
-/// Whether the job is done with; a panic answers by silence.
-fn run_job(job: &mut dyn ReadJob, held: &mut Held<'_>, another: bool) -> bool {
-    catch_unwind(AssertUnwindSafe(|| job.run(held, another))).unwrap_or_else(|_| {
-        tracing::error!("a read panicked");
-        true
-    })
+/// What `run` returns; none after a panic, which answers by silence.
+pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| tracing::error!("a read panicked")).ok()
 }
 
-fn replica_loop(jobs: &Receiver<Box<dyn ReadJob>>, mut held: Held<'_>, replica: &Replica) {
-    let mut replayed = 0;
-    while let Ok(mut job) = jobs.recv() {
-        let may_answer = has_caught_up(&mut held, &replica.horizon, &mut replayed);
-        if !(may_answer && run_job(&mut *job, &mut held, true)) {
-            replica.primary.take_over(job);
-        }
-    }
-}
-
-/// Whether the replica has what this process has written and heard of; asks it only when that is not known.
-fn has_caught_up(held: &mut Held<'_>, horizon: &Horizon, replayed: &mut replica::Position) -> bool {
-    let Some(needed) = horizon.get() else { return false };
-    if *replayed < needed || held.is_lost() {
-        // A new connection may lead to another replica.
-        *replayed = held.get().and_then(|conn| conn.unit(&mut replica::replayed)).unwrap_or(0);
-    }
-    *replayed >= needed && !held.is_lost()
+/// A queue of reading.
+pub(super) fn queue() -> (Sender<Job>, Receiver<Job>) {
+    crossbeam_channel::bounded(READ_QUEUE)
 }
 
 /// A connection that is made anew when it broke.
@@ -220,12 +201,7 @@ impl<'a> Held<'a> {
         Self { is_shared: conn.is_shared(), conn: Some(conn), connect, not_before: None }
     }
 
-    /// One that is made when it is needed.
-    fn without(connect: &'a Connect) -> Self {
-        Self { is_shared: true, conn: None, connect, not_before: None }
-    }
-
-    /// Whether the connection broke, or was never made.
+    /// Whether the connection broke.
     fn is_lost(&mut self) -> bool {
         self.conn.as_mut().is_none_or(Conn::is_broken)
     }

@@ -54,3 +54,43 @@ async fn a_change_is_heard_on_another_instance() {
         }
     }
 }
+
+/// A connection that dies without a word hides what others decide, so it is asked often, and nothing that lies ready counts
+/// while the answer is late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_not_believed() {
+    if postgres::socket().is_none() {
+        return; // The processes of a server elsewhere cannot be stopped.
+    }
+    let database = TestDatabase::new(Backend::Postgres);
+    let db = database.open();
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    db.on_change(move |sources| {
+        for source in sources {
+            let _ = tell.send(*source);
+        }
+    });
+    let until = |hears: bool| {
+        let db = &db;
+        async move {
+            while db.hears_others() != hears {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, until(true)).await.expect("it listens");
+    let url = database.settings.direct_url.as_ref().unwrap_or(&database.settings.url);
+    let listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                     AND query IN ('LISTEN afterword', 'SELECT 1')";
+    let pid = postgres::run(url, listening);
+    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid]).status().unwrap().success();
+    assert!(signal("-STOP"));
+    while heard.try_recv().is_ok() {}
+    // The limits below are a tenth of this one; a connection that is asked every five seconds needs more.
+    let noticed = tokio::time::timeout(Duration::from_secs(8), until(false)).await;
+    let told = tokio::time::timeout(PATIENCE, heard.recv()).await;
+    assert!(signal("-CONT"));
+    assert!(noticed.is_ok(), "it is still believed");
+    assert_eq!(told.unwrap().unwrap(), Source::Everything);
+    tokio::time::timeout(PATIENCE, until(true)).await.expect("it listens again");
+}

@@ -1,18 +1,18 @@
 //! The ways to a PostgreSQL database: through a pooler that gives each transaction another session, to a replica that is
 //! behind, to a server that has frozen.
 
+use std::path::Path;
 use std::time::Duration;
 
-use afterword::domain::ids::SiteId;
 use afterword::error::Error;
-use afterword::storage::{Conn, Db, sites};
+use afterword::storage::{Conn, DatabaseSettings, Db, migrations, sites};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer};
 use serde_json::json;
 
 use crate::support::app::TestApp;
 use crate::support::database::{Backend, TestDatabase};
-use crate::support::{postgres, rows};
+use crate::support::{pooler, postgres, rows};
 
 #[derive(QueryableByName)]
 struct Answer {
@@ -20,14 +20,38 @@ struct Answer {
     answer: bool,
 }
 
-/// Whether a replica answers what is read now.
-async fn replica_reads(db: &Db) -> bool {
-    db.read(|conn| {
+/// What the server says to a question.
+fn ask(sql: &'static str) -> impl FnMut(&mut Conn) -> Result<bool, Error> + Send + 'static {
+    move |conn| {
         let Conn::Postgres(c) = conn else { panic!("a PostgreSQL connection") };
-        Ok(diesel::sql_query("SELECT pg_is_in_recovery() AS answer").get_result::<Answer>(c)?.answer)
-    })
-    .await
-    .unwrap()
+        Ok(diesel::sql_query(sql).get_result::<Answer>(c)?.answer)
+    }
+}
+
+/// Whether a replica answers what is read for everybody now.
+async fn replica_reads(db: &Db) -> bool {
+    db.read_for_everybody(ask("SELECT pg_is_in_recovery() AS answer")).await.unwrap()
+}
+
+/// How many sites a public list would be made from.
+async fn sites_seen(db: &Db) -> usize {
+    db.read_for_everybody(sites::all).await.unwrap().len()
+}
+
+async fn insert_site(db: &Db, number: u64) {
+    let site = rows::site(number, &format!("site-{number}"));
+    db.write(move |tx| sites::insert(tx, &site, rows::NOW)).await.unwrap();
+}
+
+/// The database of a URL on a server with a socket of its own.
+fn on_socket(url: &str, folder: &Path, port: u16) -> String {
+    format!("postgres:///{}?host={}&port={port}&user=afterword", postgres::name_of(url), folder.display())
+}
+
+/// Runs a statement where a URL leads to.
+async fn run(url: &str, sql: &'static str) {
+    let url = url.to_owned();
+    tokio::task::spawn_blocking(move || postgres::run(&url, sql)).await.unwrap();
 }
 
 /// Waits until something holds; how long is not what a test judges.
@@ -90,46 +114,169 @@ fn a_pooler_needs_a_way_past_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_answers_once_it_has_what_was_written() {
     let mut database = TestDatabase::new(Backend::Postgres);
-    let replica = tokio::task::spawn_blocking(postgres::start_replica).await.unwrap();
-    let Some(replica) = replica else { return };
-    let name = postgres::name_of(&database.settings.url).to_owned();
-    let replica = format!("postgres:///{name}?host={}&user=afterword", replica.display());
-    let on_replica = |sql: &'static str| {
-        let replica = replica.clone();
-        async move { tokio::task::spawn_blocking(move || postgres::psql(&replica, sql)).await.unwrap() }
-    };
+    let folder = tokio::task::spawn_blocking(postgres::start_replica).await.unwrap();
+    let Some(folder) = folder else { return };
+    let replica = on_socket(&database.settings.url, &folder, 5432);
     database.settings.read_url = Some(replica.clone());
     let db = database.open();
     until("the replica answers", || replica_reads(&db)).await;
 
-    // It stays behind: who wrote reads their own write all the same.
-    assert!(on_replica("SELECT pg_wal_replay_pause()").await.status.success());
-    let site = rows::site(1, "blog");
-    db.write(move |tx| sites::insert(tx, &site, rows::NOW)).await.unwrap();
+    // It stays behind: public lists come from the primary.
+    run(&replica, "SELECT pg_wal_replay_pause()").await;
+    insert_site(&db, 1).await;
     for _ in 0..20 {
-        let found = db.read(sites::all).await.unwrap();
-        assert_eq!(found.iter().map(|site| site.id).collect::<Vec<_>>(), [SiteId(rows::uuid(1))]);
+        assert_eq!(sites_seen(&db).await, 1);
     }
     assert!(!replica_reads(&db).await, "the primary answered");
-    assert!(on_replica("SELECT pg_wal_replay_resume()").await.status.success());
+    run(&replica, "SELECT pg_wal_replay_resume()").await;
     until("the replica answers again", || replica_reads(&db)).await;
-    assert_eq!(db.read(sites::all).await.unwrap().len(), 1, "and has the write");
+    assert_eq!(sites_seen(&db).await, 1, "and has the write");
 
-    // What another instance wrote without a word is known of soon, too.
+    // What another instance wrote without a word is known of soon in public lists, and at once by everybody else: an
+    // author comes back to another instance than the one that took the comment.
     let other = database.open();
-    assert!(on_replica("SELECT pg_wal_replay_pause()").await.status.success());
-    let second = rows::site(2, "magazine");
-    other.write(move |tx| sites::insert(tx, &second, rows::NOW)).await.unwrap();
-    until("the other's write is seen", || async { db.read(sites::all).await.unwrap().len() == 2 }).await;
-    assert!(on_replica("SELECT pg_wal_replay_resume()").await.status.success());
+    run(&replica, "SELECT pg_wal_replay_pause()").await;
+    insert_site(&other, 2).await;
+    assert_eq!(db.read(sites::all).await.unwrap().len(), 2);
+    until("the other's write is seen", || async { sites_seen(&db).await == 2 }).await;
+    run(&replica, "SELECT pg_wal_replay_resume()").await;
 
     // A replica whose sessions end is left out until it is back; nobody sees an error.
     until("the replica answers again", || replica_reads(&db)).await;
-    on_replica("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()").await;
+    assert!(!db.read(ask("SELECT pg_is_in_recovery() AS answer")).await.unwrap(), "it is for public lists alone");
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'afterword'";
+    run(&replica, end).await;
     for _ in 0..20 {
-        assert_eq!(db.read(sites::all).await.unwrap().len(), 2);
+        assert_eq!(sites_seen(&db).await, 2);
     }
     until("the replica is back", || replica_reads(&db)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_cannot_answer_the_primary_does() {
+    let mut database = TestDatabase::new(Backend::Postgres);
+    let folder = tokio::task::spawn_blocking(postgres::start_replica).await.unwrap();
+    let Some(folder) = folder else { return };
+    let replica = on_socket(&database.settings.url, &folder, 5432);
+    database.settings.read_url = Some(replica.clone());
+    let db = database.open();
+    until("the replica answers", || replica_reads(&db)).await;
+
+    // A replica cancels what is in the way of its replaying; the connection lives on.
+    let cancelled = "SELECT CASE WHEN pg_is_in_recovery() \
+                     THEN pg_cancel_backend(pg_backend_pid()) AND pg_sleep(60) IS NULL ELSE true END AS answer";
+    assert!(db.read_for_everybody(ask(cancelled)).await.expect("the primary answers"));
+    assert!(replica_reads(&db).await, "it is still there");
+
+    // Made a server of its own, it has what it had and no more.
+    run(&replica, "SELECT pg_promote(true, 60)").await;
+    run(&database.settings.url, "SELECT pg_switch_wal()").await;
+    insert_site(&db, 1).await;
+    for _ in 0..20 {
+        assert_eq!(sites_seen(&db).await, 1, "from the primary");
+    }
+
+    // Frozen in the middle of an answer, it is given up.
+    let sessions = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = 'afterword'";
+    let sessions = tokio::task::block_in_place(|| postgres::run(&replica, sessions));
+    assert_ne!(sessions, "");
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").arg(name).args(sessions.split(' ')).status().unwrap();
+        assert!(done.success());
+    };
+    signal("-STOP");
+    let read = tokio::time::timeout(Duration::from_mins(1), sites_seen(&db)).await;
+    signal("-CONT");
+    assert_eq!(read.expect("it must not hang"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_pooler_each_read_may_reach_another_replica() {
+    let Some(mut database) = TestDatabase::new(Backend::Postgres).through_pooler() else { return };
+    let folder = tokio::task::spawn_blocking(postgres::start_replica).await.unwrap().unwrap();
+    let replica = on_socket(&database.settings.url, &folder, 5432);
+    let pooler = tokio::task::spawn_blocking(|| pooler::Movable::start(postgres::socket().unwrap())).await.unwrap();
+    database.settings.read_url = Some(on_socket(&database.settings.url, &pooler.folder, 6432));
+    let db = database.open();
+    // The pooler leads to a server that has everything, then to one that has stopped to follow.
+    insert_site(&db, 1).await;
+    until("it is read there", || async { sites_seen(&db).await == 1 && pooler.has_clients() }).await;
+    run(&replica, "SELECT pg_wal_replay_pause()").await;
+    insert_site(&db, 2).await;
+    for _ in 0..20 {
+        assert_eq!(sites_seen(&db).await, 2);
+    }
+    tokio::task::block_in_place(|| pooler.lead_to(&folder));
+    for _ in 0..20 {
+        assert_eq!(sites_seen(&db).await, 2, "the replica has no second site");
+    }
+    run(&replica, "SELECT pg_wal_replay_resume()").await;
+    until("the replica answers through the pooler", || replica_reads(&db)).await;
+}
+
+/// A server that takes connections and says nothing is no server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_replica_keeps_nobody_waiting() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut database = TestDatabase::new(Backend::Postgres);
+    let address = silent.local_addr().unwrap();
+    database.settings.read_url = Some(format!("postgres://afterword@{address}/afterword?sslmode=disable"));
+    let db = database.open();
+    let reads = async {
+        for _ in 0..200 {
+            assert_eq!(sites_seen(&db).await, 0);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), reads).await.expect("all of them within the time of one connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whether_the_schema_is_current_is_asked_without_writing() {
+    let database = TestDatabase::new(Backend::Postgres);
+    let url = database.settings.direct_url.clone().unwrap_or_else(|| database.settings.url.clone());
+    let alter = format!("ALTER DATABASE {} SET default_transaction_read_only = on", postgres::name_of(&url));
+    postgres::run(&url, &alter);
+    let settings = DatabaseSettings::of(url.clone());
+    let open = || tokio::task::block_in_place(|| Db::open_to_read(&settings).unwrap().unwrap());
+    let db = open();
+    assert!(db.read(migrations::is_current).await.unwrap());
+    let forget = |sql: &str| postgres::run(&url, &format!("SET TRANSACTION READ WRITE; {sql}"));
+    forget(
+        "DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)",
+    );
+    assert!(!db.read(migrations::is_current).await.unwrap());
+    forget("DROP TABLE __diesel_schema_migrations");
+    assert!(!db.read(migrations::is_current).await.unwrap());
+    assert!(!postgres::tables(&url).contains(&"__diesel_schema_migrations".to_owned()));
+}
+
+/// What the server says is told apart by its words, so it is asked to speak English; a role that may not ask still works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_german_is_asked_to_speak_english() {
+    if postgres::socket().is_none() {
+        return; // A role is made, and enters without a password.
+    }
+    let database = TestDatabase::new(Backend::Postgres);
+    let url = database.settings.direct_url.clone().unwrap_or_else(|| database.settings.url.clone());
+    let name = postgres::name_of(&url);
+    let german = format!("ALTER DATABASE {name} SET lc_messages = 'de_DE.UTF-8'");
+    if !postgres::psql(&url, &german).status.success() {
+        eprintln!("This machine has no German locale: nothing was tried.");
+        return;
+    }
+    let (role, grant) = (format!("CREATE ROLE reader_{name} LOGIN"), "GRANT SELECT ON ALL TABLES IN SCHEMA public");
+    postgres::run(&url, &format!("{role}; {grant} TO reader_{name}"));
+    let weak = url.replace("user=afterword", &format!("user=reader_{name}"));
+    assert_ne!(weak, url);
+    let open =
+        |url: String| tokio::task::block_in_place(|| Db::open_to_read(&DatabaseSettings::of(url)).unwrap().unwrap());
+    let cancelled = "SELECT pg_cancel_backend(pg_backend_pid()) AND pg_sleep(60) IS NULL AS answer";
+    let refused = open(url).read(ask(cancelled)).await;
+    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    let weak = open(weak);
+    assert!(weak.read(ask("SELECT current_setting('lc_messages') = 'de_DE.UTF-8' AS answer")).await.unwrap());
+    let refused = weak.read(ask(cancelled)).await;
+    assert!(matches!(refused, Err(Error::Internal(_))), "what the operator is warned of: {refused:?}");
 }
 
 #[derive(QueryableByName)]

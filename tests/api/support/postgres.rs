@@ -168,7 +168,7 @@ fn start() -> Cluster {
 fn serve(folder: &Path) {
     let (data, socket) = (folder.join("data"), folder.to_str().unwrap());
     let settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=400"];
-    let more = ["shared_buffers=64MB", "log_min_messages=fatal", "max_wal_senders=4"];
+    let more = ["shared_buffers=64MB", "log_min_messages=fatal", "max_wal_senders=12"];
     let mut server = vec!["postgres", "-D", data.to_str().unwrap(), "-k", socket];
     server.extend(settings.into_iter().chain(more).flat_map(|setting| ["-c", setting]));
     keep_running(folder, &server);
