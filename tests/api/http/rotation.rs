@@ -7,8 +7,8 @@ use std::sync::Arc;
 use afterword::app::{Installed, open_existing};
 use afterword::domain::comment::Status;
 use afterword::domain::email::Email;
-use afterword::domain::ids::CommentId;
-use afterword::domain::submission::RawSubmission;
+use afterword::domain::ids::{ArticleId, CommentId};
+use afterword::domain::submission::{ArticleKey, RawSubmission};
 use afterword::error::Error;
 use afterword::jobs::housekeeping;
 use afterword::keys::Keys;
@@ -18,6 +18,7 @@ use afterword::service::private_fields::{comment_email_place, comment_sender_pla
 use afterword::service::rotation::KeyStatus;
 use afterword::service::submission::{Draft, Envelope, Prepared, Repeatable, Sent};
 use afterword::storage::accounts::{self, Role};
+use afterword::storage::articles::{self, NewArticle};
 use afterword::storage::{comments, reseal};
 use reqwest::Method;
 use serde_json::Value;
@@ -34,6 +35,8 @@ on_both_databases!(
     an_instance_without_the_key_holds_it_up,
     two_rotations_do_not_harm_each_other,
     a_comment_that_goes_meanwhile_stays_gone,
+    what_was_sealed_before_the_move_is_stored_under_the_new_key,
+    an_unreadable_field_takes_nothing_along,
 );
 
 /// More than a page.
@@ -81,11 +84,12 @@ async fn fill(service: &Service) {
         let article = rows::site_and_article(tx, &site, 10, "a")?;
         for n in 0..COMMENTS {
             let mut row = rows::comment(100 + n, site.id, article, None, Status::Pending);
-            let (sealed, hash) = keys.seal_email(comment_email_place(&row.id), &format!("Bö{n}@example.org"))?;
+            let (sealed, hash) =
+                keys.sealer()?.seal_email(comment_email_place(&row.id), &format!("Bö{n}@example.org"))?;
             (row.email_sealed, row.email_hash) = (Some(sealed), Some(hash));
             if n % 2 == 0 {
                 let sender = br#"{"address":"192.0.2.0/24","user_agent":"Browser"}"#;
-                row.sender_sealed = Some(keys.seal(comment_sender_place(&row.id), sender)?);
+                row.sender_sealed = Some(keys.sealer()?.seal(comment_sender_place(&row.id), sender)?);
             }
             rows::submit(tx, &row, 20_000 + n)?;
         }
@@ -105,8 +109,9 @@ async fn exported(service: &Service) -> String {
 /// Every sealed value opens with these keys, and every look-up hash is the one of these keys. Returns how many there are.
 async fn opened(service: &Service, keys: &Keys) -> usize {
     let mut count = 0;
-    let email_hash =
-        |address: Vec<u8>| keys.email_hash(&Email::parse(&String::from_utf8(address).unwrap(), "email").unwrap());
+    let email_hash = |address: Vec<u8>| {
+        keys.email_hashes(&Email::parse(&String::from_utf8(address).unwrap(), "email").unwrap()).swap_remove(0)
+    };
     let mut after = CommentId(Uuid::nil());
     loop {
         let page = service.db.read(move |conn| reseal::page(conn, after)).await.unwrap();
@@ -240,7 +245,7 @@ async fn prepared(service: &Service, text: &str, key: Option<&str>) -> Draft {
     let repeatable = key.map(|key| Repeatable { key: key.to_owned(), request: text.as_bytes().to_vec() });
     let sent = Sent {
         raw: RawSubmission { article, name, email, body, ..RawSubmission::default() },
-        envelope: Envelope { repeatable, ..Envelope::default() },
+        envelope: Envelope { repeatable, address: some("192.0.2.0/24"), ..Envelope::default() },
         ..Sent::default()
     };
     let site = service.sites.by_key("default").unwrap();
@@ -303,6 +308,51 @@ async fn an_instance_without_the_key_holds_it_up(backend: Backend) {
     assert_eq!(command.key_status().await.unwrap().left, 0);
 }
 
+/// An instance that has not looked since the move stores a comment and makes an account.
+async fn what_was_sealed_before_the_move_is_stored_under_the_new_key(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let late = command(&app).await;
+    let draft = prepared(&late, "looked at before", None).await;
+    let command = command(&app).await;
+    begin(&app, &command).await;
+    go_to_the_end(&command).await;
+    command.end_rotation().await.unwrap();
+    assert_ne!(late.keys.check_value(), command.keys.check_value());
+    late.store(draft, true).await.unwrap();
+    late.keys.follow(&app.service.keys.check_value());
+    let email = Email::parse("late@example.org", "email").unwrap();
+    late.add_account(NewAccount { email, role: Role::Admin, sites: Vec::new(), password: None }).await.unwrap();
+    command.keys.forget_others(&mut command.keys.hold_file().unwrap()).unwrap();
+    let alone = Keys::load(&app.config.secrets.key_file).unwrap().unwrap();
+    assert_eq!((alone.count(), opened(&command, &alone).await), (1, 3), "an address, a sender, an account");
+}
+
+/// One value that no key opens, and one whose key is gone.
+async fn an_unreadable_field_takes_nothing_along(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let moderator = app.default_moderator().await;
+    for text in ["one", "two", "three"] {
+        app.comment(text).await;
+    }
+    let page = app.service.db.read(|conn| reseal::page(conn, CommentId(Uuid::nil()))).await.unwrap();
+    let change = |n: usize, at: usize| {
+        let mut after = page[n].clone();
+        after.email_sealed.as_mut().unwrap()[at] ^= 1;
+        after.sender_sealed.as_mut().unwrap()[at] ^= 1;
+        (page[n].clone(), after)
+    };
+    let changes = [change(0, 40), change(1, 2)];
+    app.service.db.write(move |tx| reseal::replace(tx, &changes)).await.unwrap();
+    let queue = moderator.get("/comments").await.expect(200);
+    let emails: Vec<&Value> = queue["comments"].as_array().unwrap().iter().map(|row| &row["email"]).collect();
+    assert_eq!(emails, [&Value::Null, &Value::Null, &Value::from("ada@example.org")]);
+    let id = page[0].id.to_string();
+    assert_eq!(moderator.get(&format!("/comments/{id}")).await.expect(200)["address"], Value::Null);
+    let exported = exported(&app.service).await;
+    assert_eq!(exported.lines().filter(|line| line.contains(r#""kind":"comment""#)).count(), 3);
+    assert_eq!(exported.matches("ada@example.org").count(), 1);
+}
+
 async fn two_rotations_do_not_harm_each_other(backend: Backend) {
     let app = TestApp::new(backend).await;
     fill(&app.service).await;
@@ -343,6 +393,38 @@ async fn a_comment_that_goes_meanwhile_stays_gone(backend: Backend) {
     let wiped = now.iter().find(|row| row.id == id).expect("a reply holds its row");
     assert_eq!((&wiped.email_sealed, &wiped.email_hash, &wiped.sender_sealed), (&None, &None, &None));
     assert!(now.iter().any(|row| row.email_sealed.is_some()));
+}
+
+/// A transaction that has seen the old key ends before the database moves to the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_the_move_waits_for_transactions_on_their_way() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let command = command(&app).await;
+    command.keys.add_first(&mut command.keys.hold_file().unwrap()).unwrap();
+    command.announce_key().await.unwrap();
+    let site = app.service.sites.by_key("default").unwrap().id;
+    let (inside, is_inside) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let writer = app.service.clone();
+    let seen = tokio::spawn(async move {
+        let key = ArticleKey::parse("/a", "article").unwrap();
+        writer
+            .db
+            .write(move |tx| {
+                let new = NewArticle { id: ArticleId(Uuid::now_v7()), site_id: site, key: &key, created_at: rows::NOW };
+                let (_, used) = articles::find_or_make(tx, &new)?;
+                let _ = inside.send(());
+                let _ = gone.recv();
+                Ok(used)
+            })
+            .await
+    });
+    tokio::task::spawn_blocking(move || is_inside.recv().unwrap()).await.unwrap();
+    assert!(matches!(command.use_announced_key().await, Err(Error::Busy)), "it does not move past that one");
+    drop(go);
+    assert_eq!(seen.await.unwrap().unwrap(), Some(app.service.keys.check_value()));
+    command.use_announced_key().await.unwrap();
+    assert_ne!(command.keys.check_value(), app.service.keys.check_value());
 }
 
 /// A batch that waited for a row would be waited for by whoever holds it, and neither would go on.
