@@ -7,8 +7,8 @@ use std::sync::Arc;
 use afterword::app::{Installed, open_existing};
 use afterword::domain::comment::Status;
 use afterword::domain::email::Email;
-use afterword::domain::ids::{ArticleId, CommentId};
-use afterword::domain::submission::{ArticleKey, RawSubmission};
+use afterword::domain::ids::CommentId;
+use afterword::domain::submission::RawSubmission;
 use afterword::error::Error;
 use afterword::jobs::housekeeping;
 use afterword::keys::Keys;
@@ -18,7 +18,6 @@ use afterword::service::private_fields::{comment_email_place, comment_sender_pla
 use afterword::service::rotation::KeyStatus;
 use afterword::service::submission::{Draft, Envelope, Prepared, Repeatable, Sent};
 use afterword::storage::accounts::{self, Role};
-use afterword::storage::articles::{self, NewArticle};
 use afterword::storage::{comments, reseal};
 use reqwest::Method;
 use serde_json::Value;
@@ -36,7 +35,6 @@ on_both_databases!(
     two_rotations_do_not_harm_each_other,
     a_comment_that_goes_meanwhile_stays_gone,
     what_was_sealed_before_the_move_is_stored_under_the_new_key,
-    an_unreadable_field_takes_nothing_along,
 );
 
 /// More than a page.
@@ -53,7 +51,7 @@ async fn process(app: &TestApp, key_file: &Path) -> Arc<Service> {
 }
 
 /// What `afterword keys rotate` works with.
-async fn command(app: &TestApp) -> Arc<Service> {
+pub(super) async fn command(app: &TestApp) -> Arc<Service> {
     process(app, &app.config.secrets.key_file).await
 }
 
@@ -98,7 +96,7 @@ async fn fill(service: &Service) {
     filled.await.unwrap();
 }
 
-async fn exported(service: &Service) -> String {
+pub(super) async fn exported(service: &Service) -> String {
     let (mut export, mut all) = (service.export(), Vec::new());
     while let Some(part) = export.next_part().await.unwrap() {
         all.extend(part.lines);
@@ -327,32 +325,6 @@ async fn what_was_sealed_before_the_move_is_stored_under_the_new_key(backend: Ba
     assert_eq!((alone.count(), opened(&command, &alone).await), (1, 3), "an address, a sender, an account");
 }
 
-/// One value that no key opens, and one whose key is gone.
-async fn an_unreadable_field_takes_nothing_along(backend: Backend) {
-    let app = TestApp::new(backend).await;
-    let moderator = app.default_moderator().await;
-    for text in ["one", "two", "three"] {
-        app.comment(text).await;
-    }
-    let page = app.service.db.read(|conn| reseal::page(conn, CommentId(Uuid::nil()))).await.unwrap();
-    let change = |n: usize, at: usize| {
-        let mut after = page[n].clone();
-        after.email_sealed.as_mut().unwrap()[at] ^= 1;
-        after.sender_sealed.as_mut().unwrap()[at] ^= 1;
-        (page[n].clone(), after)
-    };
-    let changes = [change(0, 40), change(1, 2)];
-    app.service.db.write(move |tx| reseal::replace(tx, &changes)).await.unwrap();
-    let queue = moderator.get("/comments").await.expect(200);
-    let emails: Vec<&Value> = queue["comments"].as_array().unwrap().iter().map(|row| &row["email"]).collect();
-    assert_eq!(emails, [&Value::Null, &Value::Null, &Value::from("ada@example.org")]);
-    let id = page[0].id.to_string();
-    assert_eq!(moderator.get(&format!("/comments/{id}")).await.expect(200)["address"], Value::Null);
-    let exported = exported(&app.service).await;
-    assert_eq!(exported.lines().filter(|line| line.contains(r#""kind":"comment""#)).count(), 3);
-    assert_eq!(exported.matches("ada@example.org").count(), 1);
-}
-
 async fn two_rotations_do_not_harm_each_other(backend: Backend) {
     let app = TestApp::new(backend).await;
     fill(&app.service).await;
@@ -393,38 +365,6 @@ async fn a_comment_that_goes_meanwhile_stays_gone(backend: Backend) {
     let wiped = now.iter().find(|row| row.id == id).expect("a reply holds its row");
     assert_eq!((&wiped.email_sealed, &wiped.email_hash, &wiped.sender_sealed), (&None, &None, &None));
     assert!(now.iter().any(|row| row.email_sealed.is_some()));
-}
-
-/// A transaction that has seen the old key ends before the database moves to the new one.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_postgres_the_move_waits_for_transactions_on_their_way() {
-    let app = TestApp::new(Backend::Postgres).await;
-    let command = command(&app).await;
-    command.keys.add_first(&mut command.keys.hold_file().unwrap()).unwrap();
-    command.announce_key().await.unwrap();
-    let site = app.service.sites.by_key("default").unwrap().id;
-    let (inside, is_inside) = std::sync::mpsc::channel();
-    let (go, gone) = std::sync::mpsc::channel::<()>();
-    let writer = app.service.clone();
-    let seen = tokio::spawn(async move {
-        let key = ArticleKey::parse("/a", "article").unwrap();
-        writer
-            .db
-            .write(move |tx| {
-                let new = NewArticle { id: ArticleId(Uuid::now_v7()), site_id: site, key: &key, created_at: rows::NOW };
-                let (_, used) = articles::find_or_make(tx, &new)?;
-                let _ = inside.send(());
-                let _ = gone.recv();
-                Ok(used)
-            })
-            .await
-    });
-    tokio::task::spawn_blocking(move || is_inside.recv().unwrap()).await.unwrap();
-    assert!(matches!(command.use_announced_key().await, Err(Error::Busy)), "it does not move past that one");
-    drop(go);
-    assert_eq!(seen.await.unwrap().unwrap(), Some(app.service.keys.check_value()));
-    command.use_announced_key().await.unwrap();
-    assert_ne!(command.keys.check_value(), app.service.keys.check_value());
 }
 
 /// A batch that waited for a row would be waited for by whoever holds it, and neither would go on.
