@@ -187,6 +187,7 @@ async fn prepare(db: &Db) -> Blog {
                             created_at: Timestamp(0),
                         },
                     )?
+                    .0
                     .id)
                 })
                 .collect()

@@ -23,7 +23,6 @@ use crate::limits::address::TrustedProxies;
 use crate::limits::rings::{Common, Rings};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
-use crate::service::rotation::USED;
 use crate::service::{Rules, Service};
 use crate::storage::shared_limits::SharedLimits;
 use crate::storage::{DatabaseSettings, Db, copy, meta, migrations};
@@ -89,13 +88,13 @@ pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<
     let db = opened.map_err(Error::internal)??;
     db.read(copy::refuse_half_a_copy).await?;
     let path = &config.secrets.key_file;
-    let known = db.read(|conn| meta::get(conn, USED)).await?;
+    let known = db.read(|conn| meta::get(conn, meta::KEY_CHECK)).await?;
     if known.is_some() && !path.exists() {
         return Err(missing_key(path));
     }
     let keys = Keys::load_or_make(path)?;
     let own = keys.check_value();
-    let stored = db.write(move |tx| meta::get_or_put(tx, USED, &own)).await?;
+    let stored = db.write(move |tx| meta::get_or_put(tx, meta::KEY_CHECK, &own)).await?;
     check_key(&keys, &stored, path)?;
     let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
     service.ensure_default_site().await?;
@@ -124,7 +123,7 @@ pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Ins
     db.read(copy::refuse_half_a_copy).await?;
     let path = &config.secrets.key_file;
     let keys = Keys::load(path)?.ok_or_else(|| missing_key(path))?;
-    if let Some(stored) = db.read(|conn| meta::get(conn, USED)).await? {
+    if let Some(stored) = db.read(|conn| meta::get(conn, meta::KEY_CHECK)).await? {
         check_key(&keys, &stored, path)?;
     }
     let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));

@@ -31,7 +31,7 @@ pub fn fill(arguments: &[String]) {
                 let key = ArticleKey::parse(&format!("{prefix}-{article}"), "article").unwrap();
                 let new =
                     NewArticle { id: ArticleId(Uuid::now_v7()), site_id: site, key: &key, created_at: Timestamp(0) };
-                let article = articles::find_or_make(tx, &new)?.id;
+                let article = articles::find_or_make(tx, &new)?.0.id;
                 fill_article(tx, &Blog { site, articles: vec![article] }, each, &mut number)?;
             }
             Ok(number)

@@ -1,5 +1,6 @@
 //! `keys`: a new secret key while the service runs, and an end for the older ones.
 
+use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
                 service.keys.add_first(&mut held)?;
             }
             wait_for_instances(&service, &file).await?;
-            service.use_announced_key().await?;
+            patiently(|| service.use_announced_key()).await?;
             remark("Everything new is sealed with the new key.");
             reseal(&service, &file).await.map(|_| ())
         }
@@ -113,76 +114,62 @@ async fn wait_for_instances(service: &Service, file: &str) -> Result<(), Failure
 
 /// Seals everything with the current key, and ends the rotation. Returns the number of values.
 async fn reseal(service: &Service, file: &str) -> Result<i64, Failure> {
-    // Until they look again, instances seal with the key from before.
-    tokio::time::sleep(MOMENT).await;
-    let mut progress = Progress { done: 0, left: service.key_status().await?.left };
+    let mut done = 0;
     for _ in 0..PASSES {
-        let broken = pass(service, &mut progress).await?;
-        let status = service.key_status().await?;
-        if status.left <= broken {
+        let pass = pass(service, &mut done).await?;
+        // Since the move nothing comes under an older key, so what a whole pass has not found is not there.
+        if pass.is_first && pass.passed_over == 0 {
             service.end_rotation().await?;
-            report(&progress, &status, file)?;
-            return Ok(progress.done);
+            report(done, pass, file)?;
+            return Ok(done);
         }
         tokio::time::sleep(MOMENT).await;
     }
-    let left = service.key_status().await?.left;
-    Err(Failure::Failed(format!("{left} values are still under an older key: run afterword keys rotate again")))
+    Err(Failure::Failed("values are still under an older key: run afterword keys rotate again".to_owned()))
 }
 
-/// Goes through all rows that are left of a pass. Returns how many values do not open.
-async fn pass(service: &Service, progress: &mut Progress) -> Result<i64, Failure> {
-    let mut broken = 0;
+/// Goes through all rows that are left of a pass; `is_first` says whether those are all.
+async fn pass(service: &Service, done: &mut i64) -> Result<Batch, Failure> {
+    let mut pass: Option<Batch> = None;
     loop {
-        let batch = patiently(service).await?;
-        broken += batch.broken;
-        progress.add(batch.done);
+        let batch = patiently(|| service.reseal_some()).await?;
+        *done += batch.done;
+        tell(*done, batch.is_last);
+        let so_far = pass.map_or(batch, |before| before.and(batch));
         if batch.is_last {
-            Progress::end();
-            return Ok(broken);
+            return Ok(so_far);
         }
+        pass = Some(so_far);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn patiently(service: &Service) -> Result<Batch, Error> {
+/// Tries again while the database is busy.
+async fn patiently<T, F: Future<Output = Result<T, Error>>>(work: impl Fn() -> F) -> Result<T, Error> {
     for _ in 0..TRIES {
-        match service.reseal_some().await {
+        match work().await {
             Err(Error::Busy) => tokio::time::sleep(Duration::from_secs(1)).await,
             done => return done,
         }
     }
-    service.reseal_some().await
+    work().await
 }
 
-/// Told while somebody watches.
-struct Progress {
-    done: i64,
-    left: i64,
-}
-
-impl Progress {
-    fn add(&mut self, values: i64) {
-        self.done += values;
-        if std::io::stderr().is_terminal() {
-            let left = (self.left - self.done).max(0);
-            let _ = write!(std::io::stderr(), "\r{} values done, {left} left   ", self.done);
-        }
-    }
-
-    fn end() {
-        if std::io::stderr().is_terminal() {
-            let _ = writeln!(std::io::stderr());
-        }
+/// Says how far it is while somebody watches.
+fn tell(done: i64, is_last: bool) {
+    let mut errors = std::io::stderr();
+    if errors.is_terminal() {
+        // Nobody reads a closed standard error.
+        let _ = write!(errors, "\r{done} values done   {}", if is_last { "\n" } else { "" });
     }
 }
 
-fn report(progress: &Progress, status: &KeyStatus, file: &str) -> Result<(), Failure> {
-    let undone = match (status.left, status.lost) {
+fn report(done: i64, pass: Batch, file: &str) -> Result<(), Failure> {
+    let undone = match (pass.broken, pass.lost) {
         (0, 0) => "all lie under the current key".to_owned(),
         (broken, lost) => format!("left as they are: {broken} that do not open, {lost} whose key is not in {file}"),
     };
-    say(&format!("{} values were sealed anew; {undone}", progress.done))?;
+    say(&format!("{done} values were sealed anew; {undone}"))?;
     remark(&format!(
         "Copy {file} to where you keep it apart from the backups. Its older keys stay for author tokens and older backups; \
          to end them, because somebody may know them: afterword keys forget --help"

@@ -12,7 +12,7 @@ use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::outside_status;
-use crate::service::private_fields::{Sender, comment_email_place, comment_sender_place};
+use crate::service::private_fields::Sender;
 use crate::service::submission::Receipt;
 use crate::storage::articles::Article;
 use crate::storage::comments::{Comment, Text};
@@ -325,19 +325,7 @@ impl State {
 
     /// A comment for moderators.
     pub fn moderated(&self, comment: &Comment, article: &Article) -> Result<ModeratorShape, Error> {
-        let keys = &self.service.keys;
-        let email = match &comment.email_sealed {
-            Some(sealed) => Some(text(keys.open(comment_email_place(&comment.id), sealed)?)?),
-            None => None,
-        };
-        let sender: Option<Sender> = match &comment.sender_sealed {
-            Some(sealed) => {
-                let plain = keys.open(comment_sender_place(&comment.id), sealed)?;
-                Some(serde_json::from_slice(&plain).map_err(Error::internal)?)
-            }
-            None => None,
-        };
-        let (address, user_agent) = sender.map_or((None, None), |sender| (sender.address, sender.user_agent));
+        let (email, Sender { address, user_agent }) = self.service.opened(&comment.sealed());
         Ok(ModeratorShape {
             comment: self.of_comment(comment),
             site: self.service.sites.by_id(comment.site_id)?.key.as_str().to_owned(),
@@ -385,8 +373,4 @@ impl EventShape {
             via: event.via.as_str(),
         }
     }
-}
-
-fn text(bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(Error::internal)
 }

@@ -8,7 +8,6 @@ use crate::domain::ids::{AccountId, SiteId};
 use crate::error::Error;
 use crate::mail::message::{Letter, Mail};
 use crate::mail::templates::{DigestLetter, ModerateLetter, QuotedComment, WaitingSite};
-use crate::service::private_fields::{Sender, comment_email_place, comment_sender_place};
 use crate::storage::accounts::{self, Account, Role};
 use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
@@ -38,7 +37,7 @@ impl Worker {
         let Some((account, comment, article, waiting)) = found else { return Ok(Sent::Nothing) };
         let values = ModerateLetter {
             site: self.service.sites.by_id(site_id)?.name.clone(),
-            comment: self.quoted(&comment, &article)?,
+            comment: self.quoted(&comment, &article),
             waiting: waiting.max(1),
             public_url: self.public_url.clone(),
         };
@@ -72,7 +71,7 @@ impl Worker {
             sites.push(WaitingSite { name: self.service.sites.by_id(*site)?.name.clone(), waiting: *waiting });
         }
         let quote = |comment: &Comment| articles.get(&comment.article_id).map(|article| self.quoted(comment, article));
-        let comments: Vec<QuotedComment> = newest.iter().filter_map(quote).collect::<Result<_, _>>()?;
+        let comments: Vec<QuotedComment> = newest.iter().filter_map(quote).collect();
         let values =
             DigestLetter { waiting: counts.values().sum(), sites, comments, public_url: self.public_url.clone() };
         self.send(row, &account, self.templates.letter("digest", &values)?).await
@@ -86,30 +85,22 @@ impl Worker {
     }
 
     /// A comment as mails quote it: the text that waits.
-    fn quoted(&self, comment: &Comment, article: &Article) -> Result<QuotedComment, Error> {
-        let keys = &self.service.keys;
+    fn quoted(&self, comment: &Comment, article: &Article) -> QuotedComment {
         let text = comment.waiting_edit().unwrap_or_else(|| comment.text());
-        let email = match &comment.email_sealed {
-            Some(sealed) => keys.open(comment_email_place(&comment.id), sealed)?,
-            None => Vec::new(),
-        };
-        let sender: Option<Sender> = match &comment.sender_sealed {
-            Some(sealed) => serde_json::from_slice(&keys.open(comment_sender_place(&comment.id), sealed)?).ok(),
-            None => None,
-        };
+        let (email, sender) = self.service.opened(&comment.sealed());
         let title = article.title.as_ref().or(comment.article_title.as_ref()).unwrap_or(&article.key);
-        Ok(QuotedComment {
+        QuotedComment {
             id: comment.id.to_string(),
             author: text.name,
-            email: String::from_utf8(email).map_err(Error::internal)?,
+            email: email.unwrap_or_default(),
             website: text.website,
-            address: sender.and_then(|sender| sender.address),
+            address: sender.address,
             lines: text.body.lines().map(str::to_owned).collect(),
             reasons: comment.hold_reasons().into_iter().map(|reason| reason.detail).collect(),
             article_title: title.clone(),
             article_url: article.url.clone().or_else(|| comment.article_url.clone()),
             is_edit: comment.status == Status::Approved,
-        })
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is derived from one line of the key file, and the form of a sealed value: a version byte, the key's id, the nonce,
 //! the ciphertext.
 
+use std::sync::Arc;
+
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
@@ -9,6 +11,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Place;
+use crate::domain::email::fold;
 use crate::domain::hex::hex;
 use crate::domain::ids::{AuthorId, SiteId};
 use crate::error::Error;
@@ -23,7 +26,28 @@ pub(super) struct KeySet {
     seal: XChaCha20Poly1305,
     lookup: Zeroizing<[u8; 32]>,
     author: Zeroizing<[u8; 32]>,
-    check: [u8; 16],
+    check: String,
+}
+
+/// What seals with one key, whatever happens meanwhile, so that all private values of a row lie under the same.
+#[derive(Clone)]
+pub struct Sealer(pub(super) Arc<KeySet>);
+
+impl Sealer {
+    /// The check value of its key.
+    pub fn check_value(&self) -> &str {
+        &self.0.check
+    }
+
+    /// Encrypts a private value for its place.
+    pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.seal(place, plain)
+    }
+
+    /// Encrypts an e-mail address for its place, with the hash that finds it.
+    pub fn seal_email(&self, place: Place<'_>, address: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        Ok((self.0.seal(place, address.as_bytes())?, self.0.email_hash(&fold(address))))
+    }
 }
 
 /// The id of the key that sealed a value; none for what is no sealed value.
@@ -54,11 +78,11 @@ impl KeySet {
         expand("author token", author.as_mut_slice())?;
         let seal =
             XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        Ok(Self { id, seal, lookup, author, check })
+        Ok(Self { id, seal, lookup, author, check: hex(&check) })
     }
 
-    pub(super) fn check_value(&self) -> String {
-        hex(&self.check)
+    pub(super) fn check_value(&self) -> &str {
+        &self.check
     }
 
     pub(super) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, Error> {

@@ -12,6 +12,7 @@ use crate::domain::ids::{AccountId, SiteId, TokenId};
 use crate::error::Error;
 use crate::keys::{Place, access_token_hash, new_access_token};
 use crate::storage::accounts::{self, Account, Role, Token};
+use crate::storage::meta;
 
 /// How long a token is good for unless its maker says otherwise.
 pub const TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
@@ -42,12 +43,11 @@ impl Service {
     /// [`Error::Conflict`] when the address has one already.
     pub async fn add_account(&self, new: NewAccount) -> Result<AccountId, Error> {
         let id = AccountId(self.ids.next());
-        let (email_sealed, email_hash) = self.keys.seal_email(email_place(&id), new.email.as_str())?;
         let hashes = self.keys.email_hashes(&new.email);
-        let account = Account {
+        let mut account = Account {
             id,
-            email_sealed,
-            email_hash,
+            email_sealed: Vec::new(),
+            email_hash: Vec::new(),
             name: new.email.as_str().split('@').next().unwrap_or_default().to_owned(),
             role: new.role,
             password_hash: new.password.as_deref().map(hash_password).transpose()?,
@@ -55,8 +55,15 @@ impl Service {
             created_at: self.clock.now(),
             disabled_at: None,
         };
+        let keys = self.keys.clone();
         self.db
             .write(move |tx| {
+                // Inside the transaction, for whose end a rotation waits.
+                let sealer = match meta::get(tx.conn(), meta::KEY_CHECK)? {
+                    Some(used) => keys.sealer_of(&used)?,
+                    None => keys.sealer()?,
+                };
+                (account.email_sealed, account.email_hash) = sealer.seal_email(email_place(&id), new.email.as_str())?;
                 // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
                 if accounts::find_by_email(tx.conn(), &hashes)?.is_some() {
                     return Err(accounts::address_is_taken());

@@ -1,5 +1,5 @@
 //! A whole database copied into another, of the same kind or the other one, and checked. A copy that was cut short goes on
-//! where it stopped; one whose check failed begins anew, because the source changed meanwhile. Until the check has found
+//! where it stopped; one whose check failed, or whose rows do not fit together, begins anew, because the source changed meanwhile. Until the check has found
 //! every row equal, the target is marked, and nothing serves it.
 
 use std::sync::Arc;
@@ -113,7 +113,8 @@ impl Copy {
     }
 
     /// Copies a page, and reads the next one meanwhile. Returns its number of rows, which is 0 at the end of a table;
-    /// none when all are there.
+    /// none when all are there. When rows do not fit to those that are there, the source has changed, and the next run
+    /// begins anew.
     pub async fn copy_page(&mut self) -> Result<Option<u64>, Error> {
         let State::Copying { table, after } = &self.mark.state else { return Ok(None) };
         let position = TABLES.iter().position(|known| known.name == table);
@@ -132,6 +133,13 @@ impl Copy {
         let ahead = read_whole(&source, table, last.clone());
         let written = self.move_on(at(Some(table), last), move |tx| page.write(tx));
         let (written, ahead) = futures_util::future::join(written, ahead).await;
+        if let Err(Error::Conflict(why)) = written {
+            self.move_on(State::Differs, |_| Ok(())).await?;
+            return Err(Error::internal(format!(
+                "{why}: something wrote to the source meanwhile. Stop whatever uses the databases and run the same command \
+                 again: it begins anew"
+            )));
+        }
         written?;
         self.ahead = Some(ahead?);
         Ok(Some(len))
@@ -187,7 +195,7 @@ impl Compared {
 async fn count(db: &Db, counts: fn(&str) -> bool) -> Result<u64, Error> {
     db.read(move |conn| {
         let counts = TABLES.iter().filter(|table| counts(table.name)).map(|table| (table.count)(conn));
-        counts.sum::<Result<i64, Error>>().map(i64::unsigned_abs)
+        counts.sum()
     })
     .await
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Service;
-use super::private_fields::{Sender, comment_email_place, comment_sender_place};
+use super::private_fields::Sender;
 use crate::domain::comment::{Action, Badge, HoldReason, Status, Via};
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, SiteId};
 use crate::domain::site::{ArticlePolicy, Policy};
@@ -262,13 +262,7 @@ impl Export<'_> {
     }
 
     fn comment<'a>(&self, row: &'a Comment) -> Result<Record<'a>, Error> {
-        let keys = &self.service.keys;
-        let email = row.email_sealed.as_deref().map(|sealed| keys.open(comment_email_place(&row.id), sealed));
-        let email = email.transpose()?.map(String::from_utf8).transpose().map_err(Error::internal)?;
-        let sender = row.sender_sealed.as_deref().map(|sealed| keys.open(comment_sender_place(&row.id), sealed));
-        let sender: Option<Sender> =
-            sender.transpose()?.map(|json| serde_json::from_slice(&json)).transpose().map_err(Error::internal)?;
-        let (address, user_agent) = sender.map_or((None, None), |sender| (sender.address, sender.user_agent));
+        let (email, Sender { address, user_agent }) = self.service.opened(&row.sealed());
         Ok(Record::Comment(Box::new(CommentRecord {
             id: row.id,
             site_id: row.site_id,

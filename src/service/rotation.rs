@@ -9,14 +9,13 @@ use super::accounts::email_place;
 use super::private_fields::{comment_email_place, comment_sender_place};
 use crate::domain::ids::CommentId;
 use crate::error::Error;
-use crate::keys::{Place, key_id};
+use crate::keys::{Place, Sealer, key_id};
 use crate::storage::accounts::{self, Account};
+use crate::storage::meta::KEY_CHECK as USED;
 use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields};
-use crate::storage::{Conn, meta};
+use crate::storage::{Conn, meta, neighbours};
 
-/// The facts in `meta` that belong to it: the check value of the key that is used,
-pub const USED: &str = "key_check";
-/// that of the key of a rotation that has begun and not ended,
+/// The facts in `meta` that belong to it, beside the check value of the key that is used: that of the key of a rotation that has begun and not ended,
 const NEXT: &str = "key_next";
 /// the same again, written by an instance that does not have it,
 const MISSING: &str = "key_missing";
@@ -45,8 +44,29 @@ pub struct Batch {
     pub done: i64,
     /// Values that do not open, though their key is there; they are left as they are.
     pub broken: i64,
+    /// Values whose key is not in the file; likewise.
+    pub lost: i64,
+    /// Accounts and comments that somebody was working on; the next pass meets them.
+    pub passed_over: usize,
+    /// It began with the first comment, and the accounts.
+    pub is_first: bool,
     /// All comments have been looked at since the first.
     pub is_last: bool,
+}
+
+impl Batch {
+    /// This one and the one after it.
+    #[must_use]
+    pub fn and(self, next: Self) -> Self {
+        Self {
+            done: self.done + next.done,
+            broken: self.broken + next.broken,
+            lost: self.lost + next.lost,
+            passed_over: self.passed_over + next.passed_over,
+            is_first: self.is_first,
+            is_last: next.is_last,
+        }
+    }
 }
 
 impl Service {
@@ -81,20 +101,37 @@ impl Service {
         }
     }
 
-    /// Where things stand. It looks at every row.
+    /// Where things stand. It looks at every row, page by page.
     pub async fn key_status(&self) -> Result<KeyStatus, Error> {
-        let (next, counts) = self.db.read(|conn| Ok((meta::get(conn, NEXT)?, reseal::count_by_key(conn)?))).await?;
-        let under = |is_current| {
-            let of_these = counts.iter().filter(|count| self.keys.is_current(&count.key_id) == is_current);
-            of_these.map(|count| count.number).sum()
-        };
-        Ok(KeyStatus {
+        let (next, accounts) = self.db.read(|conn| Ok((meta::get(conn, NEXT)?, accounts::all(conn)?))).await?;
+        let mut status = KeyStatus {
             is_rotating: next.is_some(),
             first_is_unused: self.keys.first_check_value() != self.keys.check_value(),
             others: self.keys.count() - 1,
-            left: under(Some(false)),
-            lost: under(None),
-        })
+            left: 0,
+            lost: 0,
+        };
+        let mut count = |sealed: &[u8]| match self.is_under_current(sealed) {
+            Some(true) => {}
+            Some(false) => status.left += 1,
+            None => status.lost += 1,
+        };
+        for account in &accounts {
+            count(&account.email_sealed);
+        }
+        let mut after = Some(CommentId(Uuid::nil()));
+        while let Some(from) = after {
+            let page = self.db.read(move |conn| reseal::page(conn, from)).await?;
+            let fields = page.iter().flat_map(|row| [&row.email_sealed, &row.sender_sealed]);
+            fields.flatten().for_each(|sealed| count(sealed));
+            after = page.last().filter(|_| page.len() == PAGE).map(|row| row.id);
+        }
+        Ok(status)
+    }
+
+    /// Whether a sealed value lies under the current key; none for one whose key is not in the file.
+    fn is_under_current(&self, sealed: &[u8]) -> Option<bool> {
+        key_id(sealed).and_then(|id| self.keys.is_current(id))
     }
 
     /// Whether the database has moved to the key of a rotation that has not ended.
@@ -119,12 +156,15 @@ impl Service {
         Ok(self.db.read(|conn| meta::get(conn, MISSING)).await?.is_some())
     }
 
-    /// The announced key is used from now on. [`Error::Conflict`] when another rotation was quicker.
+    /// The announced key is used from now on: whoever stores a sealed value afterwards, in whatever instance, looks at the
+    /// check value in the same transaction, and this waits for those that have looked before. [`Error::Conflict`] when
+    /// another rotation was quicker, [`Error::Busy`] when a transaction does not end.
     pub async fn use_announced_key(&self) -> Result<(), Error> {
         let (was, next) = (self.keys.check_value(), self.keys.first_check_value());
         let announced = next.clone();
         self.db
             .write(move |tx| {
+                neighbours::wait_for_readers_of_facts(tx)?;
                 let is_mine = meta::get(tx.conn(), NEXT)?.as_ref() == Some(&announced);
                 if !is_mine || !meta::replace(tx, USED, &was, &announced)? {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
@@ -139,36 +179,43 @@ impl Service {
     /// Seals the private fields of the next comments with the current key, in one transaction that also says how far it
     /// came. Accounts come with the first of them.
     pub async fn reseal_some(&self) -> Result<Batch, Error> {
-        let (accounts, page) = self
+        let (is_first, accounts, page) = self
             .db
             .read(|conn| {
                 let cursor = meta::get(conn, CURSOR)?.and_then(|id| id.parse().ok());
                 let accounts = if cursor.is_none() { accounts::all(conn)? } else { Vec::new() };
-                Ok((accounts, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
+                Ok((cursor.is_none(), accounts, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
             })
             .await?;
-        let mut batch = Batch { is_last: page.len() < PAGE, ..Batch::default() };
+        let sealer = self.keys.sealer()?;
+        let mut batch = Batch { is_first, is_last: page.len() < PAGE, ..Batch::default() };
         let cursor = page.last().filter(|_| !batch.is_last).map(|row| row.id.to_string());
         let (mut new_accounts, mut new_comments) = (Vec::new(), Vec::new());
         for account in accounts {
-            new_accounts.extend(self.account_resealed(account, &mut batch)?);
+            new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
         for before in page {
-            let after = self.resealed(&before, &mut batch)?;
+            let after = self.resealed(&before, &sealer, &mut batch)?;
             if after != before {
                 new_comments.push((before, after));
             }
         }
-        self.db
+        let changes = new_accounts.len() + new_comments.len();
+        let written = self
+            .db
             .write(move |tx| {
-                reseal::replace_accounts(tx, &new_accounts)?;
-                reseal::replace(tx, &new_comments)?;
-                match &cursor {
-                    Some(id) => meta::put(tx, CURSOR, id),
-                    None => meta::remove(tx, CURSOR),
+                if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
+                    return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
+                let written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
+                match &cursor {
+                    Some(id) => meta::put(tx, CURSOR, id)?,
+                    None => meta::remove(tx, CURSOR)?,
+                }
+                Ok(written)
             })
             .await?;
+        batch.passed_over = changes - written;
         Ok(batch)
     }
 
@@ -178,33 +225,43 @@ impl Service {
     }
 
     /// What is in a value that lies under an older key; none for one that is under the current key, or does not open.
-    fn opened(&self, place: Place<'_>, sealed: &[u8], batch: &mut Batch) -> Option<Vec<u8>> {
-        if key_id(sealed).and_then(|id| self.keys.is_current(id)) != Some(false) {
-            return None;
+    fn taken_out(&self, place: Place<'_>, sealed: &[u8], batch: &mut Batch) -> Option<Vec<u8>> {
+        match self.is_under_current(sealed) {
+            Some(false) => {}
+            Some(true) => return None,
+            None => {
+                batch.lost += 1;
+                return None;
+            }
         }
         let opened = self.keys.open(place, sealed).ok();
         *(if opened.is_some() { &mut batch.done } else { &mut batch.broken }) += 1;
         opened
     }
 
-    fn account_resealed(&self, account: Account, batch: &mut Batch) -> Result<Option<AccountFields>, Error> {
+    fn account_resealed(
+        &self,
+        account: Account,
+        sealer: &Sealer,
+        batch: &mut Batch,
+    ) -> Result<Option<AccountFields>, Error> {
         let place = email_place(&account.id);
-        let Some(address) = self.opened(place, &account.email_sealed, batch) else { return Ok(None) };
-        let (email_sealed, email_hash) = self.keys.seal_email(place, &text(address)?)?;
+        let Some(address) = self.taken_out(place, &account.email_sealed, batch) else { return Ok(None) };
+        let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
         Ok(Some(AccountFields { id: account.id, before: account.email_sealed, email_sealed, email_hash }))
     }
 
     /// The fields under the current key.
-    fn resealed(&self, before: &PrivateFields, batch: &mut Batch) -> Result<PrivateFields, Error> {
+    fn resealed(&self, before: &PrivateFields, sealer: &Sealer, batch: &mut Batch) -> Result<PrivateFields, Error> {
         let mut after = before.clone();
         let email = comment_email_place(&before.id);
-        if let Some(address) = before.email_sealed.as_ref().and_then(|sealed| self.opened(email, sealed, batch)) {
-            let (sealed, hash) = self.keys.seal_email(email, &text(address)?)?;
+        if let Some(address) = before.email_sealed.as_ref().and_then(|sealed| self.taken_out(email, sealed, batch)) {
+            let (sealed, hash) = sealer.seal_email(email, &text(address)?)?;
             (after.email_sealed, after.email_hash) = (Some(sealed), Some(hash));
         }
         let sender = comment_sender_place(&before.id);
-        if let Some(plain) = before.sender_sealed.as_ref().and_then(|sealed| self.opened(sender, sealed, batch)) {
-            after.sender_sealed = Some(self.keys.seal(sender, &plain)?);
+        if let Some(plain) = before.sender_sealed.as_ref().and_then(|sealed| self.taken_out(sender, sealed, batch)) {
+            after.sender_sealed = Some(sealer.seal(sender, &plain)?);
         }
         Ok(after)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::Turn;
-use super::private_fields::{Sender, comment_email_place, comment_sender_place};
+use super::private_fields::{Private, Sender};
 use super::{Actor, Service, outside_status};
 use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
@@ -21,6 +21,7 @@ use crate::domain::text::double_form;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
+use crate::keys::{Keys, Sealer};
 use crate::storage::arrivals::Arrival;
 use crate::storage::articles::NewArticle;
 use crate::storage::comments::{self, Comment, Parent, reasons_json};
@@ -103,7 +104,7 @@ pub struct Draft {
     parent: Option<Parent>,
     idempotency: Option<IdempotencyRequest>,
     /// Keyed hash of the e-mail address, for its ring.
-    pub email_hash: Vec<u8>,
+    pub email_hash: [u8; 16],
     text_hashes: Vec<Vec<u8>>,
     turn: Option<Turn>,
 }
@@ -194,7 +195,7 @@ impl Service {
             Ok(submission) if faults.is_empty() => submission,
             _ => return Err(Error::Invalid(in_order(faults))),
         };
-        let email_hash = self.keys.email_hash(&submission.email);
+        let email_hash = self.keys.limit_hash(&[submission.email.folded().as_bytes()]);
         let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let (author, parent) = (around.author, around.parent);
         let draft = Draft { site, submission, envelope, author, parent, idempotency, email_hash, text_hashes, turn };
@@ -225,14 +226,21 @@ impl Service {
     /// a mail, and its sender cannot tell.
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
-        let comment = self.new_comment(&draft, calm, now)?;
+        let sealer = self.keys.sealer()?;
+        let mut comment = self.new_comment(&draft, calm, now)?;
+        let Envelope { address, user_agent, .. } = draft.envelope;
+        let email = draft.submission.email.as_str().to_owned();
+        let private = Private { email, sender: Sender { address, user_agent } };
+        private.seal_into(&mut comment, &sealer)?;
         let mut new = NewComment {
-            article_key: draft.submission.article.clone(),
+            article_key: draft.submission.article,
             is_new_author: draft.author.is_none(),
             idempotency: draft.idempotency,
             tells: comment.status == Status::Pending && calm,
             text_hashes: draft.text_hashes,
             comment,
+            private,
+            sealer,
         };
         let arrival = Arrival {
             site: new.comment.site_id,
@@ -246,13 +254,12 @@ impl Service {
         stored
     }
 
-    /// Everything that does not need the database: rendering, encryption, the verdict.
+    /// Everything that needs neither the database nor a key: rendering, the verdict.
     fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<Comment, Error> {
         let submission = &draft.submission;
         let verdict = draft.verdict(calm);
         let id = CommentId(self.ids.next());
         let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
-        let (email_sealed, email_hash) = self.keys.seal_email(comment_email_place(&id), submission.email.as_str())?;
         let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
         Ok(Comment {
             id,
@@ -270,9 +277,9 @@ impl Service {
             body: submission.body.as_str().to_owned(),
             body_html: render(&submission.body),
             renderer: RENDERER,
-            email_sealed: Some(email_sealed),
-            email_hash: Some(email_hash),
-            sender_sealed: self.seal_sender(&id, &draft.envelope)?,
+            email_sealed: None,
+            email_hash: None,
+            sender_sealed: None,
             article_title: submission.article_title.as_ref().map(|title| title.as_str().to_owned()),
             article_url: submission.article_url.as_ref().map(|url| url.as_str().to_owned()),
             waiting_edit: None,
@@ -292,15 +299,6 @@ impl Service {
             created_at: now,
             edited_at: None,
         })
-    }
-
-    fn seal_sender(&self, id: &CommentId, envelope: &Envelope) -> Result<Option<Vec<u8>>, Error> {
-        let sender = Sender { address: envelope.address.clone(), user_agent: envelope.user_agent.clone() };
-        if sender.address.is_none() && sender.user_agent.is_none() {
-            return Ok(None);
-        }
-        let plain = serde_json::to_vec(&sender).map_err(Error::internal)?;
-        self.keys.seal(comment_sender_place(id), &plain).map(Some)
     }
 
     fn store_in(&self, tx: &mut Tx<'_>, new: &mut NewComment, now: Timestamp) -> Result<Receipt, Error> {
@@ -323,7 +321,10 @@ impl Service {
             }
         }
         let (id, site_id) = (comment.article_id, comment.site_id);
-        let article = articles::find_or_make(tx, &NewArticle { id, site_id, key: &new.article_key, created_at: now })?;
+        let article = NewArticle { id, site_id, key: &new.article_key, created_at: now };
+        let (article, used) = articles::find_or_make(tx, &article)?;
+        new.seal_for(used, &self.keys)?;
+        let comment = &mut new.comment;
         comment.article_id = article.id;
         if article.closed {
             return Err(Error::Closed);
@@ -381,6 +382,21 @@ struct NewComment {
     idempotency: Option<IdempotencyRequest>,
     tells: bool,
     text_hashes: Vec<Vec<u8>>,
+    private: Private,
+    /// What the private fields in `comment` were sealed with.
+    sealer: Sealer,
+}
+
+impl NewComment {
+    /// Seals it anew when another key is used now than a moment ago: a rotation was quicker. From here on none can be, it
+    /// waits for the end of the transaction that has read which key is used.
+    fn seal_for(&mut self, used: Option<String>, keys: &Keys) -> Result<(), Error> {
+        if let Some(used) = used.filter(|used| used != self.sealer.check_value()) {
+            self.sealer = keys.sealer_of(&used)?;
+            self.private.seal_into(&mut self.comment, &self.sealer)?;
+        }
+        Ok(())
+    }
 }
 
 /// The parent, if it is a comment of this article.

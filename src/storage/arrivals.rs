@@ -26,14 +26,15 @@ pub struct Arrival {
 /// What a group has learnt beforehand. It holds until the transaction ends.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    articles: HashMap<(SiteId, String), Article>,
+    /// With the check value of the secret key that is used.
+    articles: HashMap<(SiteId, String), (Article, Option<String>)>,
     /// Texts whose turn is taken and which are not there.
     free: HashSet<(ArticleId, Vec<u8>)>,
 }
 
 impl Known {
-    /// The article, if it was there.
-    pub fn article(&self, site: SiteId, key: &str) -> Option<&Article> {
+    /// What [`find_or_make`](super::articles::find_or_make) tells, if the article was there.
+    pub fn article(&self, site: SiteId, key: &str) -> Option<&(Article, Option<String>)> {
         self.articles.get(&(site, key.to_owned()))
     }
 
@@ -68,24 +69,25 @@ mod postgres {
     use crate::error::Error;
     use crate::storage::articles::Article;
     use crate::storage::comments::DOUBLE_WITHIN;
+    use crate::storage::meta::KEY_CHECK;
     use crate::storage::neighbours::{Turn, try_turns};
     use crate::storage::postgres::PgConn;
-    use crate::storage::schema::articles;
+    use crate::storage::schema::{articles, meta};
     use crate::storage::types::Uid;
 
     pub fn look_ahead(c: &mut PgConn, arrivals: &[&Arrival]) -> Result<Known, Error> {
         let mut known = Known::default();
         let (sites, keys): (Vec<_>, Vec<_>) = arrivals.iter().map(|new| (new.site, new.article.as_str())).unzip();
         // Perhaps more than was asked for, when a key is on several sites; never less.
-        let found: Vec<Article> = articles::table
+        let found: Vec<(Article, Option<String>)> = articles::table
             .filter(articles::site_id.eq_any(sites))
             .filter(articles::key.eq_any(keys))
-            .select(Article::as_select())
+            .select((Article::as_select(), meta::table.find(KEY_CHECK).select(meta::value).single_value()))
             .load(c)?;
-        known.articles = found.into_iter().map(|article| ((article.site_id, article.key.clone()), article)).collect();
+        known.articles = found.into_iter().map(|found| ((found.0.site_id, found.0.key.clone()), found)).collect();
         let mut texts: Vec<(ArticleId, Vec<u8>)> = Vec::new();
         for new in arrivals {
-            if let Some(article) = known.article(new.site, &new.article) {
+            if let Some((article, _)) = known.article(new.site, &new.article) {
                 texts.extend(new.text_hashes.iter().map(|hash| (article.id, hash.clone())));
             }
         }

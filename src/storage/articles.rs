@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 
 use super::conn::{Conn, on};
+use super::meta::KEY_CHECK;
 use super::neighbours::Turn;
-use super::schema::articles;
+use super::schema::{articles, meta};
 use super::tx::{Hints, Tx};
 use crate::domain::ids::{ArticleId, SiteId};
 use crate::domain::listing::Source;
@@ -63,15 +64,27 @@ pub struct NewArticle<'a> {
     pub created_at: Timestamp,
 }
 
-/// The article with this key, made if it is not there.
-pub fn find_or_make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
+/// The article with this key, made if it is not there; and, read by the same statement, the check value of the secret key
+/// that is used, so that whoever adds a comment can tell whether it was sealed with that one.
+pub fn find_or_make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<(Article, Option<String>), Error> {
     let (site, key) = (new.site_id, new.key);
-    if let Some(article) = tx.known().article(site, key.as_str()) {
-        return Ok(article.clone());
+    if let Some(known) = tx.known().article(site, key.as_str()) {
+        return Ok(known.clone());
     }
-    if let Some(article) = find(tx.conn(), site, key.as_str())? {
-        return Ok(article);
+    let found = on!(tx.conn(), |c| articles::table
+        .filter(articles::site_id.eq(site))
+        .filter(articles::key.eq(key.as_str()))
+        .select((Article::as_select(), meta::table.find(KEY_CHECK).select(meta::value).single_value()))
+        .get_result(c)
+        .optional())?;
+    if let Some(found) = found {
+        return Ok(found);
     }
+    Ok((make(tx, new)?, super::meta::get(tx.conn(), KEY_CHECK)?))
+}
+
+fn make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
+    let (site, key) = (new.site_id, new.key);
     tx.take_turn(Turn::NewArticle(site, key.as_str()))?;
     let article = Article {
         id: new.id,

@@ -56,7 +56,7 @@ pub fn look_at(path: &Path) -> Result<Found, Error> {
         return Err(Error::internal("the file is no database of afterword"));
     }
     migrations::refuse_if_too_old(&mut conn)?;
-    Ok(Found { comments: count(&mut conn)?, key_check: meta::get(&mut conn, "key_check")? })
+    Ok(Found { comments: count(&mut conn)?, key_check: meta::get(&mut conn, meta::KEY_CHECK)? })
 }
 
 fn count(conn: &mut Conn) -> Result<i64, Error> {

@@ -7,6 +7,10 @@ use super::schema::meta;
 use super::tx::Tx;
 use crate::error::Error;
 
+/// The fact that holds the check value of the secret key that is used. It changes while nobody else is inside a transaction
+/// that has read it ([`super::neighbours::wait_for_readers_of_facts`]): until a transaction ends, what it has read is true.
+pub const KEY_CHECK: &str = "key_check";
+
 /// The value of a fact.
 pub fn get(conn: &mut Conn, key: &str) -> Result<Option<String>, Error> {
     Ok(on!(conn, |c| meta::table.find(key).select(meta::value).get_result::<String>(c).optional())?)

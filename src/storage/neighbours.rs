@@ -103,6 +103,21 @@ pub(super) fn tell(conn: &mut Conn, news: &News) -> Result<(), Error> {
     Ok(())
 }
 
+/// Waits until no other transaction is open that has read a fact of `meta`, and keeps others from reading one until the end
+/// of this: PostgreSQL keeps a lock for each table that a transaction has looked at, so this costs those that read nothing.
+/// It waits for half a second at most, because whoever comes to read waits behind it; [`Error::Busy`] then.
+pub fn wait_for_readers_of_facts(tx: &mut Tx<'_>) -> Result<(), Error> {
+    match tx.conn() {
+        Conn::Sqlite(_) => Ok(()), // Nobody else is inside a transaction that writes.
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            diesel::sql_query("SET LOCAL lock_timeout = '500ms'").execute(c)?;
+            diesel::sql_query("LOCK TABLE meta IN ACCESS EXCLUSIVE MODE").execute(c)?;
+            Ok(())
+        }
+    }
+}
+
 /// Turns of one kind are taken in the same order by everybody, so that nobody waits in a ring.
 pub(super) fn in_one_order(hashes: &[Vec<u8>]) -> Vec<&Vec<u8>> {
     let mut sorted: Vec<&Vec<u8>> = hashes.iter().collect();

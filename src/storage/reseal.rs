@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary};
 
 use super::conn::{Conn, on};
 use super::neighbours::free_comments;
@@ -43,8 +42,10 @@ pub fn page(conn: &mut Conn, after: CommentId) -> Result<Vec<PrivateFields>, Err
 }
 
 /// Writes private fields (before, after) where nobody was quicker: a comment that is gone, or that another connection is
-/// working on, is passed over. Every sealed value has a random nonce, so an equal one was not written in between.
-pub fn replace(tx: &mut Tx<'_>, changes: &[(PrivateFields, PrivateFields)]) -> Result<(), Error> {
+/// working on, is passed over. Every sealed value has a random nonce, so an equal one was not written in between. Returns how
+/// many it wrote.
+pub fn replace(tx: &mut Tx<'_>, changes: &[(PrivateFields, PrivateFields)]) -> Result<usize, Error> {
+    let mut written = 0;
     let ids: Vec<CommentId> = changes.iter().map(|(before, _)| before.id).collect();
     let free: HashSet<CommentId> = free_comments(tx, &ids)?.into_iter().collect();
     for (before, after) in changes.iter().filter(|(before, _)| free.contains(&before.id)) {
@@ -58,16 +59,16 @@ pub fn replace(tx: &mut Tx<'_>, changes: &[(PrivateFields, PrivateFields)]) -> R
         match (&before.email_sealed, &before.sender_sealed) {
             (Some(email), _) => {
                 let row = row.filter(comments::email_sealed.eq(email));
-                on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+                written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
             }
             (None, Some(sender)) => {
                 let row = row.filter(comments::sender_sealed.eq(sender));
-                on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+                written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
             }
             (None, None) => {}
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// What lies encrypted in an account, under another key.
@@ -83,35 +84,13 @@ pub struct AccountFields {
     pub email_hash: Vec<u8>,
 }
 
-/// Writes the addresses of accounts where they are still what was read.
-pub fn replace_accounts(tx: &mut Tx<'_>, changes: &[AccountFields]) -> Result<(), Error> {
+/// Writes the addresses of accounts where they are still what was read. Returns how many it wrote.
+pub fn replace_accounts(tx: &mut Tx<'_>, changes: &[AccountFields]) -> Result<usize, Error> {
+    let mut written = 0;
     for change in changes {
         let row = accounts::table.find(change.id).filter(accounts::email_sealed.eq(&change.before));
         let set = (accounts::email_sealed.eq(&change.email_sealed), accounts::email_hash.eq(&change.email_hash));
-        on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+        written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
     }
-    Ok(())
-}
-
-/// How many sealed values lie under one key.
-#[derive(Debug, QueryableByName)]
-pub struct UnderKey {
-    /// The key's id, as it stands in each value.
-    #[diesel(sql_type = Binary)]
-    pub key_id: Vec<u8>,
-    /// So many values.
-    #[diesel(sql_type = BigInt)]
-    pub number: i64,
-}
-
-/// How many values lie under which key: a look at every row.
-pub fn count_by_key(conn: &mut Conn) -> Result<Vec<UnderKey>, Error> {
-    Ok(on!(conn, |c| diesel::sql_query(
-        "SELECT key_id, count(*) AS number FROM (
-            SELECT substr(email_sealed, 2, 4) AS key_id FROM comments WHERE email_sealed IS NOT NULL
-            UNION ALL SELECT substr(sender_sealed, 2, 4) FROM comments WHERE sender_sealed IS NOT NULL
-            UNION ALL SELECT substr(email_sealed, 2, 4) FROM accounts
-        ) AS sealed GROUP BY key_id"
-    )
-    .load(c))?)
+    Ok(written)
 }

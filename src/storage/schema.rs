@@ -228,6 +228,8 @@ joinable!(sessions -> accounts (account_id));
 joinable!(account_sites -> accounts (account_id));
 joinable!(account_sites -> sites (site_id));
 joinable!(site_counts -> sites (site_id));
+allow_tables_to_appear_in_same_query!(meta, articles);
+
 allow_tables_to_appear_in_same_query!(
     comments,
     articles,

@@ -21,6 +21,9 @@ use crate::error::Error;
 /// Rows of a page: each is a transaction of its own.
 const PAGE_ROWS: i64 = 1_000;
 
+/// Keys that are counted in one statement.
+const COUNTED_ROWS: i64 = 10_000;
+
 /// Rows of one INSERT. A comment has 36 columns, so these are 18,000 values; SQLite takes 32,766 in a statement
 /// (<https://sqlite.org/limits.html>, section 9), PostgreSQL 65,535.
 const INSERT_ROWS: usize = 500;
@@ -29,8 +32,8 @@ const INSERT_ROWS: usize = 500;
 pub struct Table {
     /// Its name in the database.
     pub name: &'static str,
-    /// Its rows.
-    pub count: fn(&mut Conn) -> Result<i64, Error>,
+    /// Its rows, counted page by page: on PostgreSQL a statement that takes long is ended.
+    pub count: fn(&mut Conn) -> Result<u64, Error>,
     /// The page after the key with which another one ended; after an empty text, the first. A page without rows is the end.
     pub read: fn(&mut Conn, &str) -> Result<Page, Error>,
     clear: fn(&mut Tx<'_>) -> Result<(), Error>,
@@ -38,7 +41,7 @@ pub struct Table {
 
 impl Table {
     const fn of<R: Row>() -> Self {
-        Self { name: R::TABLE, count: R::count, read: read::<R>, clear: R::clear }
+        Self { name: R::TABLE, count: count::<R>, read: read::<R>, clear: R::clear }
     }
 }
 
@@ -97,10 +100,10 @@ trait Row: Sized + Send + Sync + 'static {
     const TABLE: &'static str;
     /// The primary key; its default sorts before all keys that there are.
     type Key: Default + Serialize + DeserializeOwned;
-    fn count(conn: &mut Conn) -> Result<i64, Error>;
     fn clear(tx: &mut Tx<'_>) -> Result<(), Error>;
     fn key(&self) -> Self::Key;
     fn after(conn: &mut Conn, key: &Self::Key) -> Result<Vec<Self>, Error>;
+    fn keys_after(conn: &mut Conn, key: &Self::Key) -> Result<Vec<Self::Key>, Error>;
     fn complete(_source: &mut Conn, _rows: &mut Vec<Self>) -> Result<(), Error> {
         Ok(())
     }
@@ -131,12 +134,35 @@ impl<R: Row> Rows for Vec<R> {
     }
 }
 
+fn count<R: Row>(conn: &mut Conn) -> Result<u64, Error> {
+    let (mut rows, mut from) = (0, R::Key::default());
+    loop {
+        let keys = R::keys_after(conn, &from)?;
+        rows += keys.len() as u64;
+        match keys.into_iter().next_back() {
+            Some(last) => from = last,
+            None => return Ok(rows),
+        }
+    }
+}
+
 fn read<R: Row>(conn: &mut Conn, after: &str) -> Result<Page, Error> {
     let key =
         if after.is_empty() { R::Key::default() } else { serde_json::from_str(after).map_err(Error::internal)? };
     let rows = R::after(conn, &key)?;
     let last = rows.last().map(|row| serde_json::to_string(&row.key())).transpose().map_err(Error::internal)?;
     Ok(Page { len: rows.len() as u64, last: last.unwrap_or_default(), rows: Box::new(rows) })
+}
+
+/// An [`Error::Conflict`] for rows that need others, or exclude others, of an earlier page.
+fn unfit(error: diesel::result::Error) -> Error {
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+    match &error {
+        Diesel::DatabaseError(DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::UniqueViolation, _) => {
+            Error::conflict("rows of the source do not fit to those that were copied before")
+        }
+        _ => error.into(),
+    }
 }
 
 /// A value as bytes that no other value of its column has: texts say how long they are, and nothing differs from empty.

@@ -11,7 +11,7 @@ use super::super::conn::{Conn, on};
 use super::super::words::Words;
 use super::super::{meta, schema, words};
 use super::mark::KEY;
-use super::{AnyId, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx};
+use super::{AnyId, COUNTED_ROWS, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx, unfit};
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 
@@ -58,7 +58,7 @@ macro_rules! rows {
         impl $row {
             fn insert(conn: &mut Conn, rows: &[&Self]) -> Result<(), Error> {
                 for part in rows.chunks(INSERT_ROWS) {
-                    on!(conn, |c| diesel::insert_into(schema::$table::table).values(part.to_vec()).execute(c))?;
+                    on!(conn, |c| diesel::insert_into(schema::$table::table).values(part.to_vec()).execute(c)).map_err(unfit)?;
                 }
                 Ok(())
             }
@@ -67,10 +67,6 @@ macro_rules! rows {
         impl Row for $row {
             const TABLE: &'static str = stringify!($table);
             type Key = ($($key_type,)+);
-
-            fn count(conn: &mut Conn) -> Result<i64, Error> {
-                Ok(on!(conn, |c| schema::$table::table.count().get_result(c))?)
-            }
 
             fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
                 match tx.conn() {
@@ -90,6 +86,12 @@ macro_rules! rows {
             fn after(conn: &mut Conn, key: &Self::Key) -> Result<Vec<Self>, Error> {
                 use schema::$table::{$($key,)+ table};
                 Ok(on!(conn, |c| table.filter(beyond!(key, $($key),+)).order(($($key,)+)).limit(PAGE_ROWS).load(c))?)
+            }
+
+            fn keys_after(conn: &mut Conn, key: &Self::Key) -> Result<Vec<Self::Key>, Error> {
+                use schema::$table::{$($key,)+ table};
+                let keys = table.order(($($key,)+)).limit(COUNTED_ROWS).select(($($key,)+));
+                Ok(on!(conn, |c| keys.filter(beyond!(key, $($key),+)).load(c))?)
             }
 
             fn add_to(&self, hash: &mut Sha256) {
@@ -313,10 +315,6 @@ impl Row for Fact {
     const TABLE: &'static str = "meta";
     type Key = (String,);
 
-    fn count(conn: &mut Conn) -> Result<i64, Error> {
-        Ok(on!(conn, |c| schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS)).count().get_result(c))?)
-    }
-
     fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
         let others = schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS));
         on!(tx.conn(), |c| diesel::delete(others).execute(c))?;
@@ -334,6 +332,10 @@ impl Row for Fact {
         // Here and not there: how PostgreSQL sorts texts depends on where it was installed.
         facts.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(facts)
+    }
+
+    fn keys_after(conn: &mut Conn, after: &Self::Key) -> Result<Vec<Self::Key>, Error> {
+        Ok(Self::after(conn, after)?.iter().map(Self::key).collect())
     }
 
     fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {

@@ -247,3 +247,43 @@ async fn what_a_dead_instance_had_begun_another_one_sends() {
     assert_eq!(work_left(&dead).await, 0);
     assert_eq!(json!(dead.run_jobs().await), json!([]), "and nobody twice");
 }
+
+/// A transaction that has seen the old key ends before the database moves to the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_the_move_waits_for_transactions_on_their_way() {
+    let app = crate::support::app::TestApp::new(crate::support::database::Backend::Postgres).await;
+    let command = super::rotation::command(&app).await;
+    command.keys.add_first(&mut command.keys.hold_file().unwrap()).unwrap();
+    command.announce_key().await.unwrap();
+    let site = app.service.sites.by_key("default").unwrap().id;
+    let (inside, is_inside) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let writer = app.service.clone();
+    let seen = tokio::spawn(async move {
+        let key = afterword::domain::submission::ArticleKey::parse("/a", "article").unwrap();
+        writer
+            .db
+            .write(move |tx| {
+                let new = afterword::storage::articles::NewArticle {
+                    id: afterword::domain::ids::ArticleId(uuid::Uuid::now_v7()),
+                    site_id: site,
+                    key: &key,
+                    created_at: crate::support::rows::NOW,
+                };
+                let (_, used) = afterword::storage::articles::find_or_make(tx, &new)?;
+                let _ = inside.send(());
+                let _ = gone.recv();
+                Ok(used)
+            })
+            .await
+    });
+    tokio::task::spawn_blocking(move || is_inside.recv().unwrap()).await.unwrap();
+    assert!(
+        matches!(command.use_announced_key().await, Err(afterword::error::Error::Busy)),
+        "it does not move past that one"
+    );
+    drop(go);
+    assert_eq!(seen.await.unwrap().unwrap(), Some(app.service.keys.check_value()));
+    command.use_announced_key().await.unwrap();
+    assert_ne!(command.keys.check_value(), app.service.keys.check_value());
+}

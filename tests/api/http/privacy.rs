@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::support::app::{Answer, TestApp};
 use crate::support::database::{Backend, on_both_databases};
 
-on_both_databases!(canaries_stay_inside);
+on_both_databases!(canaries_stay_inside, an_unreadable_field_takes_nothing_along);
 
 const EMAIL: &str = "Canary.Bird+x@coal-mine.example";
 const ADDRESS: &str = "203.0.113.77";
@@ -194,4 +194,39 @@ fn dump(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg:
         text.extend(rows.into_iter().map(|row| row.row));
     }
     text
+}
+
+/// One value that no key opens, and one whose key is gone.
+async fn an_unreadable_field_takes_nothing_along(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let moderator = app.default_moderator().await;
+    for text in ["one", "two", "three"] {
+        app.comment(text).await;
+    }
+    let page = app
+        .service
+        .db
+        .read(|conn| afterword::storage::reseal::page(conn, afterword::domain::ids::CommentId(uuid::Uuid::nil())))
+        .await
+        .unwrap();
+    let change = |n: usize, at: usize| {
+        let mut after = page[n].clone();
+        after.email_sealed.as_mut().unwrap()[at] ^= 1;
+        after.sender_sealed.as_mut().unwrap()[at] ^= 1;
+        (page[n].clone(), after)
+    };
+    let changes = [change(0, 40), change(1, 2)];
+    app.service.db.write(move |tx| afterword::storage::reseal::replace(tx, &changes)).await.unwrap();
+    let queue = moderator.get("/comments").await.expect(200);
+    let emails: Vec<&serde_json::Value> =
+        queue["comments"].as_array().unwrap().iter().map(|row| &row["email"]).collect();
+    assert_eq!(
+        emails,
+        [&serde_json::Value::Null, &serde_json::Value::Null, &serde_json::Value::from("ada@example.org")]
+    );
+    let id = page[0].id.to_string();
+    assert_eq!(moderator.get(&format!("/comments/{id}")).await.expect(200)["address"], serde_json::Value::Null);
+    let exported = super::rotation::exported(&app.service).await;
+    assert_eq!(exported.lines().filter(|line| line.contains(r#""kind":"comment""#)).count(), 3);
+    assert_eq!(exported.matches("ada@example.org").count(), 1);
 }

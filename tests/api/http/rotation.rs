@@ -34,6 +34,7 @@ on_both_databases!(
     an_instance_without_the_key_holds_it_up,
     two_rotations_do_not_harm_each_other,
     a_comment_that_goes_meanwhile_stays_gone,
+    what_was_sealed_before_the_move_is_stored_under_the_new_key,
 );
 
 /// More than a page.
@@ -50,7 +51,7 @@ async fn process(app: &TestApp, key_file: &Path) -> Arc<Service> {
 }
 
 /// What `afterword keys rotate` works with.
-async fn command(app: &TestApp) -> Arc<Service> {
+pub(super) async fn command(app: &TestApp) -> Arc<Service> {
     process(app, &app.config.secrets.key_file).await
 }
 
@@ -81,11 +82,12 @@ async fn fill(service: &Service) {
         let article = rows::site_and_article(tx, &site, 10, "a")?;
         for n in 0..COMMENTS {
             let mut row = rows::comment(100 + n, site.id, article, None, Status::Pending);
-            let (sealed, hash) = keys.seal_email(comment_email_place(&row.id), &format!("Bö{n}@example.org"))?;
+            let (sealed, hash) =
+                keys.sealer()?.seal_email(comment_email_place(&row.id), &format!("Bö{n}@example.org"))?;
             (row.email_sealed, row.email_hash) = (Some(sealed), Some(hash));
             if n % 2 == 0 {
                 let sender = br#"{"address":"192.0.2.0/24","user_agent":"Browser"}"#;
-                row.sender_sealed = Some(keys.seal(comment_sender_place(&row.id), sender)?);
+                row.sender_sealed = Some(keys.sealer()?.seal(comment_sender_place(&row.id), sender)?);
             }
             rows::submit(tx, &row, 20_000 + n)?;
         }
@@ -94,7 +96,7 @@ async fn fill(service: &Service) {
     filled.await.unwrap();
 }
 
-async fn exported(service: &Service) -> String {
+pub(super) async fn exported(service: &Service) -> String {
     let (mut export, mut all) = (service.export(), Vec::new());
     while let Some(part) = export.next_part().await.unwrap() {
         all.extend(part.lines);
@@ -105,8 +107,9 @@ async fn exported(service: &Service) -> String {
 /// Every sealed value opens with these keys, and every look-up hash is the one of these keys. Returns how many there are.
 async fn opened(service: &Service, keys: &Keys) -> usize {
     let mut count = 0;
-    let email_hash =
-        |address: Vec<u8>| keys.email_hash(&Email::parse(&String::from_utf8(address).unwrap(), "email").unwrap());
+    let email_hash = |address: Vec<u8>| {
+        keys.email_hashes(&Email::parse(&String::from_utf8(address).unwrap(), "email").unwrap()).swap_remove(0)
+    };
     let mut after = CommentId(Uuid::nil());
     loop {
         let page = service.db.read(move |conn| reseal::page(conn, after)).await.unwrap();
@@ -240,7 +243,7 @@ async fn prepared(service: &Service, text: &str, key: Option<&str>) -> Draft {
     let repeatable = key.map(|key| Repeatable { key: key.to_owned(), request: text.as_bytes().to_vec() });
     let sent = Sent {
         raw: RawSubmission { article, name, email, body, ..RawSubmission::default() },
-        envelope: Envelope { repeatable, ..Envelope::default() },
+        envelope: Envelope { repeatable, address: some("192.0.2.0/24"), ..Envelope::default() },
         ..Sent::default()
     };
     let site = service.sites.by_key("default").unwrap();
@@ -301,6 +304,25 @@ async fn an_instance_without_the_key_holds_it_up(backend: Backend) {
     let queue = moderator.get("/comments").await.expect(200);
     assert!(queue["comments"].as_array().unwrap().iter().all(|row| row["email"] == "ada@example.org"));
     assert_eq!(command.key_status().await.unwrap().left, 0);
+}
+
+/// An instance that has not looked since the move stores a comment and makes an account.
+async fn what_was_sealed_before_the_move_is_stored_under_the_new_key(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let late = command(&app).await;
+    let draft = prepared(&late, "looked at before", None).await;
+    let command = command(&app).await;
+    begin(&app, &command).await;
+    go_to_the_end(&command).await;
+    command.end_rotation().await.unwrap();
+    assert_ne!(late.keys.check_value(), command.keys.check_value());
+    late.store(draft, true).await.unwrap();
+    late.keys.follow(&app.service.keys.check_value());
+    let email = Email::parse("late@example.org", "email").unwrap();
+    late.add_account(NewAccount { email, role: Role::Admin, sites: Vec::new(), password: None }).await.unwrap();
+    command.keys.forget_others(&mut command.keys.hold_file().unwrap()).unwrap();
+    let alone = Keys::load(&app.config.secrets.key_file).unwrap().unwrap();
+    assert_eq!((alone.count(), opened(&command, &alone).await), (1, 3), "an address, a sender, an account");
 }
 
 async fn two_rotations_do_not_harm_each_other(backend: Backend) {

@@ -22,6 +22,7 @@ on_both_databases!(
     every_table_is_copied_or_named_here,
     a_copy_that_was_cut_short_goes_on,
     a_source_that_changed_is_found_out,
+    rows_that_do_not_fit_begin_the_copy_anew,
     two_copies_do_not_mix,
     other_data_is_not_written_over
 );
@@ -299,6 +300,36 @@ async fn a_source_that_changed_is_found_out(backend: Backend) {
     assert_eq!(there, 0);
     assert_eq!(finish(copy).await, (all, Vec::new()));
     assert_eq!(found(&target.open(), "number").await, 2_401);
+}
+
+/// The articles are there already when the source gains one, with a comment.
+async fn rows_that_do_not_fit_begin_the_copy_anew(backend: Backend) {
+    let (source, target) = there_and_back(backend).await;
+    let (from, to) = (source.settings.url.as_str(), target.settings.url.as_str());
+    let mut copy = begun(from, to).await;
+    while copy.copy_page().await.unwrap().unwrap() < 1_000 {}
+    drop(copy);
+    let db = source.open();
+    let change = db.write(|tx| {
+        let site = rows::site(1, "blog");
+        let article = rows::site_and_article(tx, &site, 9_000, "/new")?;
+        rows::submit(tx, &rows::comment(9_999, site.id, article, None, Status::Pending), 9)
+    });
+    change.await.unwrap();
+    drop(db);
+    let mut copy = begun(from, to).await;
+    let told = loop {
+        match copy.copy_page().await {
+            Ok(rows) => assert!(rows.is_some(), "nobody has noticed"),
+            Err(error) => break error.inside(),
+        }
+    };
+    assert!(told.contains("do not fit") && told.contains("begins anew"), "{told}");
+    assert!(target.open().read(refuse_half_a_copy).await.is_err());
+    drop(copy);
+    let mut copy = begun(from, to).await;
+    assert!(copy.begin_anew().await.unwrap());
+    assert_eq!(finish(copy).await.1, Vec::<&str>::new());
 }
 
 async fn two_copies_do_not_mix(backend: Backend) {

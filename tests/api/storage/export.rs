@@ -41,7 +41,7 @@ async fn fill(service: &Service) {
     let (account, author) = (AccountId(rows::uuid(50)), AuthorId(rows::uuid(60)));
     let account = Account {
         id: account,
-        email_sealed: service.keys.seal(email_place(&account), b"ann@example.org").unwrap(),
+        email_sealed: service.keys.sealer().unwrap().seal(email_place(&account), b"ann@example.org").unwrap(),
         email_hash: b"secret-email-hash".to_vec(),
         name: "ann".into(),
         role: Role::Moderator,
@@ -69,10 +69,10 @@ async fn fill(service: &Service) {
         accounts::insert_token(tx, &token)?;
         tx.add_author(author);
         let mut first = rows::comment(100, site.id, article, None, Status::Approved);
-        first.email_sealed = Some(keys.seal(comment_email_place(&first.id), "bö@example.org".as_bytes())?);
+        first.email_sealed = Some(keys.sealer()?.seal(comment_email_place(&first.id), "bö@example.org".as_bytes())?);
         let sender = Sender { address: Some("192.0.2.0/24".into()), user_agent: Some("Browser \"1\"".into()) };
         let sender = serde_json::to_vec(&sender).unwrap();
-        first.sender_sealed = Some(keys.seal(comment_sender_place(&first.id), &sender)?);
+        first.sender_sealed = Some(keys.sealer()?.seal(comment_sender_place(&first.id), &sender)?);
         first.text_hash = b"secret-text-hash".to_vec();
         let mut edit = first.text();
         edit.body = "A new\ntext".into();

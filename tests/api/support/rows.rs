@@ -47,6 +47,7 @@ pub fn site_and_article(tx: &mut Tx<'_>, site: &Site, article: u64, key: &str) -
         tx,
         &NewArticle { id: ArticleId(uuid(article)), site_id: site.id, key: &key, created_at: NOW },
     )?
+    .0
     .id)
 }
 
