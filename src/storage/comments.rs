@@ -133,7 +133,7 @@ pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
         // It changes its parent.
         tx.take_turn(Turn::Article(comment.article_id))?;
     }
-    if comment.status == Status::Pending && comment.parent_id.is_none() {
+    if tx.arrives && comment.status == Status::Pending && comment.parent_id.is_none() {
         // Nobody can ask for it before the group is written.
         tx.add_comment(comment.clone());
     } else {

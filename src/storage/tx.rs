@@ -25,6 +25,8 @@ pub struct Tx<'a> {
     buffers: &'a mut Buffers,
     /// Nothing else is in the transaction, so waiting for other connections harms nobody.
     alone: bool,
+    /// The job brings one new comment and asks for nothing after it.
+    pub(super) arrives: bool,
 }
 
 /// Rows and counter changes that the group's last step writes.
@@ -84,8 +86,8 @@ pub(super) struct Mark {
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(conn: &'a mut Conn, buffers: &'a mut Buffers, alone: bool) -> Self {
-        Self { conn, buffers, alone }
+    pub(super) fn new(conn: &'a mut Conn, buffers: &'a mut Buffers, alone: bool, arrives: bool) -> Self {
+        Self { conn, buffers, alone, arrives }
     }
 
     /// Takes a turn, held until the transaction ends. Inside a group nobody waits: two groups that each held what the

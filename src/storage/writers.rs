@@ -295,7 +295,7 @@ fn run_jobs(conn: &mut Conn, buffers: &mut Buffers, group: Group<'_>) -> Result<
         if pass == Pass::Apart {
             conn.nest().map_err(before_commit)?;
         }
-        let mut tx = Tx::new(conn, buffers, pass == Pass::Alone);
+        let mut tx = Tx::new(conn, buffers, pass == Pass::Alone, job.arrival().is_some());
         let ran = catch_unwind(AssertUnwindSafe(|| job.run(&mut tx))).unwrap_or_else(|_| {
             tracing::error!("a write panicked");
             Ran::Failed
