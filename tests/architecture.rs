@@ -2,7 +2,7 @@
 //! `ARCHITECTURE.md` says the same in words.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -176,29 +176,53 @@ fn migrations_are_twins() {
 /// The tables and columns of both databases have the same names, but for what only one of them needs.
 #[test]
 fn both_databases_have_the_same_tables() {
-    let tables = |database: &str| -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let folder = root().join("migrations").join(database);
-        for entry in std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
-            let sql = std::fs::read_to_string(entry.path().join("up.sql")).unwrap();
-            let mut table = String::new();
-            for line in sql.lines() {
-                if let Some(rest) = line.replace("UNLOGGED ", "").strip_prefix("CREATE TABLE ") {
-                    rest.split_whitespace().next().unwrap().clone_into(&mut table);
-                } else if line.starts_with(')') {
-                    table.clear();
-                } else if !table.is_empty() && line.starts_with("    ") {
-                    found.insert(format!("{table}.{}", line.split_whitespace().next().unwrap()));
-                }
-            }
-        }
-        found
-    };
-    let (sqlite, postgres) = (tables("sqlite"), tables("postgres"));
+    let (sqlite, postgres) = (columns_of("sqlite"), columns_of("postgres"));
     let different: Vec<_> = sqlite.symmetric_difference(&postgres).collect();
     let only_here =
         ["comment_words.comment_id", "comment_words.words", "comments.seq", "rate_limits.arrival", "rate_limits.key"];
     assert_eq!(different, only_here);
+}
+
+/// The columns that all migrations of a database make in the end, read as text.
+fn columns_of(database: &str) -> BTreeSet<String> {
+    let folder = root().join("migrations").join(database);
+    let mut ups: Vec<_> =
+        std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path().join("up.sql")).collect();
+    ups.retain(|path| path.exists());
+    ups.sort();
+    let mut tables: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for up in ups {
+        let mut table = String::new();
+        for line in std::fs::read_to_string(up).unwrap().lines() {
+            let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || c == ';').collect();
+            match words.as_slice() {
+                ["CREATE", "TABLE", name, ..] | ["CREATE", "UNLOGGED", "TABLE", name, ..] => {
+                    (*name).clone_into(&mut table)
+                }
+                ["DROP", "TABLE", name, ..] => drop(tables.remove(*name)),
+                ["ALTER", "TABLE", name, "RENAME", "TO", new, ..] => {
+                    let columns = tables.remove(*name).unwrap();
+                    tables.insert((*new).to_owned(), columns);
+                }
+                ["ALTER", "TABLE", name, "ADD", "COLUMN", column, ..] => {
+                    tables.get_mut(*name).unwrap().insert((*column).to_owned());
+                }
+                ["ALTER", "TABLE", name, "DROP", "COLUMN", column, ..] => {
+                    assert!(tables.get_mut(*name).unwrap().remove(*column));
+                }
+                _ if line.starts_with(')') => table.clear(),
+                ["", "", "", "", "PRIMARY" | "UNIQUE" | "FOREIGN" | "CHECK", ..] => {}
+                ["", "", "", "", column, ..] if !table.is_empty() => {
+                    tables.entry(table.clone()).or_default().insert((*column).to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    let named = |(table, columns): (String, BTreeSet<String>)| -> Vec<String> {
+        columns.into_iter().map(|column| format!("{table}.{column}")).collect()
+    };
+    tables.into_iter().flat_map(named).collect()
 }
 
 #[test]

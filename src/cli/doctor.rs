@@ -13,7 +13,7 @@ use crate::domain::comment::Status;
 use crate::error::Error;
 use crate::mail::templates::Templates;
 use crate::service::Service;
-use crate::storage::{accounts, migrations, outbox, queue, sites};
+use crate::storage::{accounts, migrations, outbox, queue, site_counts};
 
 /// One finding.
 struct Finding {
@@ -100,7 +100,7 @@ async fn counters(service: &Service) -> Result<Finding, Error> {
         .db
         .read(|conn| {
             let mut wrong = 0;
-            for counts in sites::counts(conn, None)? {
+            for counts in site_counts::of(conn, None)? {
                 let stored = [
                     (Status::Pending, counts.pending),
                     (Status::Approved, counts.approved),

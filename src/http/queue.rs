@@ -22,7 +22,7 @@ use crate::service::access::Access;
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::{self, Event, EventFilter};
 use crate::storage::queue::{self, QueueFilter};
-use crate::storage::{articles, sites};
+use crate::storage::{articles, site_counts};
 
 /// What part of the queue to read.
 #[derive(IntoParams)]
@@ -319,7 +319,7 @@ pub async fn summary(state: web::Data<State>, moderator: Moderator<NoBody>) -> R
         .service
         .db
         .read(move |conn| {
-            Ok((sites::counts(conn, filter.as_deref())?, queue::oldest_pending(conn, filter.as_deref())?))
+            Ok((site_counts::of(conn, filter.as_deref())?, queue::oldest_pending(conn, filter.as_deref())?))
         })
         .await?;
     let mut counts = StatusCounts::default();

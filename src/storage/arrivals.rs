@@ -119,9 +119,9 @@ mod postgres {
             out.push_bind_param::<SmallInt, _>(&Status::Removed)?;
             out.push_sql(" LIMIT 1) IS NOT NULL FROM unnest(");
             out.push_bind_param::<Array<Uid>, _>(&self.articles)?;
-            out.push_sql(", ");
+            out.push_sql("::uuid[], ");
             out.push_bind_param::<Array<Binary>, _>(&self.hashes)?;
-            out.push_sql(") AS new (article, hash)");
+            out.push_sql("::bytea[]) AS new (article, hash)");
             Ok(())
         }
     }

@@ -7,9 +7,10 @@ use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::conn::{Conn, in_chunks, on};
-use super::fragments::{ArticleBump, AuthorBump, SiteBump};
+use super::fragments::{ArticleBump, AuthorBump};
 use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
+use super::site_counts::SiteBump;
 use super::tx::Tx;
 use super::{idempotency, words};
 use crate::domain::comment::{Badge, HoldReason, Status};

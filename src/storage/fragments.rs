@@ -7,9 +7,9 @@ use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType};
 
+use super::site_counts::SiteBump;
 use super::types::Uid;
-use crate::domain::comment::Status;
-use crate::domain::ids::{ArticleId, AuthorId, SiteId};
+use crate::domain::ids::{ArticleId, AuthorId};
 
 /// How an article's counters change.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +18,6 @@ pub struct ArticleBump {
     pub comment_count: i64,
     /// One for each change that a reader can see.
     pub version: i64,
-}
-
-/// How a site's counters change.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct SiteBump {
-    /// Change of the number of waiting comments.
-    pub pending: i64,
-    /// Of approved ones.
-    pub approved: i64,
-    /// Of rejected ones.
-    pub rejected: i64,
-    /// Of spam.
-    pub spam: i64,
 }
 
 /// How an author's counters change.
@@ -48,37 +35,6 @@ impl ArticleBump {
     pub(super) fn add(&mut self, by: Self) {
         self.comment_count += by.comment_count;
         self.version += by.version;
-    }
-}
-
-impl SiteBump {
-    pub(super) fn add(&mut self, by: Self) {
-        self.pending += by.pending;
-        self.approved += by.approved;
-        self.rejected += by.rejected;
-        self.spam += by.spam;
-    }
-
-    /// The change of one comment leaving `from` (none: it is new) and entering `to`.
-    pub fn of_move(from: Option<Status>, to: Status) -> Self {
-        let mut bump = Self::default();
-        if let Some(place) = from.and_then(|from| bump.place(from)) {
-            *place -= 1;
-        }
-        if let Some(place) = bump.place(to) {
-            *place += 1;
-        }
-        bump
-    }
-
-    fn place(&mut self, status: Status) -> Option<&mut i64> {
-        match status {
-            Status::Pending => Some(&mut self.pending),
-            Status::Approved => Some(&mut self.approved),
-            Status::Rejected => Some(&mut self.rejected),
-            Status::Spam => Some(&mut self.spam),
-            Status::Removed => None,
-        }
     }
 }
 
@@ -132,19 +88,11 @@ bump_statement! {
     BumpArticle { ArticleId, ArticleBump }: "articles"."id" { comment_count, version }
 }
 bump_statement! {
-    /// Changes the counters of a site.
-    BumpSite { SiteId, SiteBump }: "site_counts"."site_id" { pending, approved, rejected, spam }
-}
-bump_statement! {
     /// Changes the counters of an author.
     BumpAuthor { AuthorId, AuthorBump }: "authors"."id" { approved, rejected, spam }
 }
 
 impl QueryId for ArticleBump {
-    type QueryId = Self;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-impl QueryId for SiteBump {
     type QueryId = Self;
     const HAS_STATIC_QUERY_ID: bool = true;
 }

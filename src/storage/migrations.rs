@@ -18,7 +18,7 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// The generation of this binary. A migration that older binaries cannot live with writes a higher number into
 /// `meta.oldest_binary`; see migrations/README.md.
-pub const BINARY_GENERATION: i64 = 1;
+pub const BINARY_GENERATION: i64 = 2;
 
 /// An arbitrary number that names our migration lock in PostgreSQL ("afterwor" in ASCII).
 #[cfg(feature = "postgres")]

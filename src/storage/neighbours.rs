@@ -60,7 +60,7 @@ impl QueryFragment<diesel::pg::Pg> for TryTurns {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
         out.push_sql("SELECT pg_try_advisory_xact_lock(number) FROM unnest(");
         out.push_bind_param::<diesel::sql_types::Array<diesel::sql_types::BigInt>, _>(&self.numbers)?;
-        out.push_sql(") AS number");
+        out.push_sql("::bigint[]) AS number");
         Ok(())
     }
 }

@@ -31,14 +31,15 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::BigInt;
+    use diesel::sql_types::{BigInt, SmallInt};
     use super::super::types::Uid;
-    site_counts (site_id) {
+    site_counts (site_id, slot) {
         site_id -> Uid,
         pending -> BigInt,
         approved -> BigInt,
         rejected -> BigInt,
         spam -> BigInt,
+        slot -> SmallInt,
     }
 }
 

@@ -105,32 +105,3 @@ pub fn all(conn: &mut Conn) -> Result<Vec<Site>, Error> {
     let rows = on!(conn, |c| sites::table.select(SiteRow::as_select()).order(sites::key).load(c))?;
     rows.into_iter().map(SiteRow::into_site).collect()
 }
-
-/// How many comments of a site stand in each state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = site_counts)]
-#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
-#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
-pub struct SiteCounts {
-    /// The site.
-    pub site_id: SiteId,
-    /// Waiting comments.
-    pub pending: i64,
-    /// Public ones.
-    pub approved: i64,
-    /// Refused ones.
-    pub rejected: i64,
-    /// Spam.
-    pub spam: i64,
-}
-
-/// The counters of the given sites; none means all.
-pub fn counts(conn: &mut Conn, wanted: Option<&[SiteId]>) -> Result<Vec<SiteCounts>, Error> {
-    Ok(on!(conn, |c| {
-        let mut query = site_counts::table.select(SiteCounts::as_select()).order(site_counts::site_id).into_boxed();
-        if let Some(wanted) = wanted {
-            query = query.filter(site_counts::site_id.eq_any(wanted));
-        }
-        query.load(c)
-    })?)
-}

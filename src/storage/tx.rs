@@ -11,9 +11,10 @@ use super::authors::{self, Author};
 use super::comments::{self, Comment};
 use super::conn::{Conn, on};
 use super::events::{self, Event, NewEvent};
-use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor, BumpSite, SiteBump};
+use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor};
 use super::neighbours::{self, Turn};
 use super::outbox::{self, NewOutbox};
+use super::site_counts::{self, SiteBump};
 use super::words::{self, Words};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::Source;
@@ -249,7 +250,7 @@ impl Buffers {
             }
         }
         for (id, by) in sites {
-            on!(&mut *conn, |c| BumpSite { id, by }.execute(c))?;
+            site_counts::bump(conn, id, by)?;
         }
         Ok(())
     }

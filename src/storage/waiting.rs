@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::schema::comments;
-use super::sites;
+use super::site_counts;
 use crate::domain::comment::Status;
 use crate::domain::ids::SiteId;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::error::Error;
 /// are left out.
 pub fn counts(conn: &mut Conn, wanted: Option<&[SiteId]>) -> Result<BTreeMap<SiteId, i64>, Error> {
     let mut waiting: BTreeMap<SiteId, i64> =
-        sites::counts(conn, wanted)?.into_iter().map(|counts| (counts.site_id, counts.pending)).collect();
+        site_counts::of(conn, wanted)?.into_iter().map(|counts| (counts.site_id, counts.pending)).collect();
     for (site, status) in edits(conn, wanted)? {
         // A pending comment with a new text is counted already; a rejected one is decided.
         if status == Status::Approved {

@@ -41,19 +41,40 @@ pub(super) fn add_new(conn: &mut Conn, new: &[Words]) -> Result<(), Error> {
         Conn::Postgres(c) if !new.is_empty() => {
             let (ids, words): (Vec<CommentId>, Vec<String>) =
                 new.iter().map(|new| (new.id, new.words.join(" "))).unzip();
-            diesel::sql_query(
-                "INSERT INTO comment_words (comment_id, words) \
-                 SELECT id, array_to_tsvector(string_to_array(words, ' ')) FROM unnest($1, $2) AS new (id, words)",
-            )
-            .bind::<diesel::sql_types::Array<Uid>, _>(ids)
-            .bind::<diesel::sql_types::Array<Text>, _>(words)
-            .execute(c)?;
+            AddWords { ids, words }.execute(c)?;
             Ok(())
         }
         #[cfg(feature = "postgres")]
         Conn::Postgres(_) => Ok(()),
     }
 }
+
+/// Prepared once per connection, as `fragments.rs` says.
+#[cfg(feature = "postgres")]
+#[derive(Debug, QueryId)]
+struct AddWords {
+    ids: Vec<CommentId>,
+    words: Vec<String>,
+}
+
+#[cfg(feature = "postgres")]
+impl QueryFragment<diesel::pg::Pg> for AddWords {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+        use diesel::sql_types::Array;
+        out.push_sql(
+            "INSERT INTO comment_words (comment_id, words) \
+             SELECT id, array_to_tsvector(string_to_array(words, ' ')) FROM unnest(",
+        );
+        out.push_bind_param::<Array<Uid>, _>(&self.ids)?;
+        out.push_sql("::uuid[], ");
+        out.push_bind_param::<Array<Text>, _>(&self.words)?;
+        out.push_sql("::text[]) AS new (id, words)");
+        Ok(())
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl RunQueryDsl<super::postgres::PgConn> for AddWords {}
 
 /// Whether new comments' words are written with them.
 pub(super) fn written_at_once(conn: &Conn) -> bool {

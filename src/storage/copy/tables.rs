@@ -124,12 +124,13 @@ rows! {
         updated_at: i64,
     }
 
-    site_counts: SiteCounts by (site_id: AnyId) {
+    site_counts: SiteCounts by (site_id: AnyId, slot: i16) {
         site_id: AnyId,
         pending: i64,
         approved: i64,
         rejected: i64,
         spam: i64,
+        slot: i16,
     }
 
     articles: Article by (id: AnyId) {

@@ -93,7 +93,7 @@ mod postgres {
             out.push_sql("INSERT INTO rate_limits AS known (key, arrival) SELECT asked, 0 FROM unnest(");
             out.push_bind_param::<Array<Binary>, _>(&self.keys)?;
             out.push_sql(
-                ") AS asked ORDER BY asked ON CONFLICT (key) DO UPDATE SET arrival = known.arrival RETURNING key, arrival",
+                "::bytea[]) AS asked ORDER BY asked ON CONFLICT (key) DO UPDATE SET arrival = known.arrival RETURNING key, arrival",
             );
             Ok(())
         }
@@ -105,7 +105,8 @@ mod postgres {
 
     impl RunQueryDsl<PgConn> for Lock {}
 
-    /// The rows are locked already, so their order does not matter.
+    /// The rows are locked already, so their order does not matter. An upsert, because it finds each row by the index: an
+    /// `UPDATE … FROM` of a table that was never analysed reads all of it (measured: two thirds of a submission's work).
     #[derive(Debug, QueryId)]
     struct Raise {
         keys: Vec<Vec<u8>>,
@@ -114,11 +115,11 @@ mod postgres {
 
     impl QueryFragment<Pg> for Raise {
         fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-            out.push_sql("UPDATE rate_limits SET arrival = new.arrival FROM unnest(");
+            out.push_sql("INSERT INTO rate_limits (key, arrival) SELECT * FROM unnest(");
             out.push_bind_param::<Array<Binary>, _>(&self.keys)?;
-            out.push_sql(", ");
+            out.push_sql("::bytea[], ");
             out.push_bind_param::<Array<BigInt>, _>(&self.arrivals)?;
-            out.push_sql(") AS new (key, arrival) WHERE rate_limits.key = new.key");
+            out.push_sql("::bigint[]) ON CONFLICT (key) DO UPDATE SET arrival = excluded.arrival");
             Ok(())
         }
     }

@@ -3,7 +3,9 @@
 use afterword::domain::comment::Status;
 use afterword::domain::ids::{ArticleId, AuthorId, SiteId};
 use afterword::error::Error;
-use afterword::storage::{ArticleBump, AuthorBump, Db, SiteBump, articles, authors, comments, events, outbox, sites};
+use afterword::storage::{
+    ArticleBump, AuthorBump, Db, SiteBump, articles, authors, comments, events, outbox, site_counts,
+};
 
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
 use crate::support::postgres;
@@ -118,7 +120,7 @@ async fn a_failed_job_leaves_nothing(backend: Backend) {
         assert_eq!(outbox::depth(conn)?.waiting, 1);
         let article = articles::find(conn, site, "a")?.unwrap();
         assert_eq!((article.comment_count, article.version), (1, 1));
-        assert_eq!(sites::counts(conn, None)?[0].approved, 1);
+        assert_eq!(site_counts::of(conn, None)?[0].approved, 1);
         Ok(())
     })
     .await
@@ -162,7 +164,7 @@ async fn many_at_once_are_all_there(backend: Backend) {
     db.read(move |conn| {
         let article = articles::find(conn, site, "a")?.unwrap();
         assert_eq!((article.comment_count, article.version), (450, 450));
-        assert_eq!(sites::counts(conn, None)?[0].approved, 450);
+        assert_eq!(site_counts::of(conn, None)?[0].approved, 450);
         assert_eq!(outbox::depth(conn)?.waiting, 450);
         let filter = events::EventFilter { limit: 1000, ..events::EventFilter::default() };
         assert_eq!(events::page(conn, &filter)?.len(), 450);

@@ -74,13 +74,18 @@ async fn starting_five_times_at_once(backend: Backend) {
     assert!(ran[4] > 0, "one migrates");
 }
 
-/// Takes back every migration but the first, as a database of the first release would be.
-fn first_migration_only(backend: Backend, settings: &DatabaseSettings) {
+/// The folders of all migrations, in order.
+fn migration_folders(backend: Backend) -> Vec<std::path::PathBuf> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = folder.join(if backend == Backend::Sqlite { "migrations/sqlite" } else { "migrations/postgres" });
-    let mut later: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    later.sort();
-    for path in later.iter().skip(1).rev() {
+    let mut all: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+/// Takes back every migration but the first, as a database of the first release would be.
+fn first_migration_only(backend: Backend, settings: &DatabaseSettings) {
+    for path in migration_folders(backend).iter().skip(1).rev() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let version = name.split('_').next().unwrap().replace('-', "");
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}';");
@@ -117,7 +122,8 @@ async fn starting_five_times_at_once_on_an_old_schema(backend: Backend) {
         all.push(db);
     }
     ran.sort_unstable();
-    assert_eq!(ran, [0, 0, 0, 0, 1], "one migrates, and nothing twice");
+    let newer = migration_folders(backend).len() - 1;
+    assert_eq!(ran, [0, 0, 0, 0, newer], "one migrates, and nothing twice");
     for db in all {
         assert_eq!(db.read(sites::all).await.unwrap().len(), 5);
     }
