@@ -197,7 +197,7 @@ fn columns_of(database: &str) -> BTreeSet<String> {
             let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || c == ';').collect();
             match words.as_slice() {
                 ["CREATE", "TABLE", name, ..] | ["CREATE", "UNLOGGED", "TABLE", name, ..] => {
-                    (*name).clone_into(&mut table)
+                    (*name).clone_into(&mut table);
                 }
                 ["DROP", "TABLE", name, ..] => drop(tables.remove(*name)),
                 ["ALTER", "TABLE", name, "RENAME", "TO", new, ..] => {
