@@ -5,12 +5,22 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The words of a text, each once or more often, in their order.
 pub fn words(text: &str) -> Vec<String> {
-    let folded: String = text.nfkd().filter(|c| !is_latin_accent(*c)).flat_map(char::to_lowercase).collect();
     let mut words = Vec::new();
-    for run in folded.split(|c: char| !is_word_character(c)) {
+    if text.is_ascii() {
+        // The same outcome with a tenth of the work: nothing of it has a second form.
+        let folded = text.to_ascii_lowercase();
+        let runs = folded.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
+        words.extend(runs.map(|run| run.get(..LONGEST_WORD).unwrap_or(run).to_owned()));
+        return words;
+    }
+    for run in fold(text).split(|c: char| !is_word_character(c)) {
         cut(run, &mut words);
     }
     words
+}
+
+fn fold(text: &str) -> String {
+    text.nfkd().filter(|c| !is_latin_accent(*c)).flat_map(char::to_lowercase).collect()
 }
 
 /// What one question asks for: every one of these must be there; a word stands for all words that begin with it.
@@ -78,6 +88,16 @@ mod tests {
         assert_eq!(words("नमस्ते दुनिया"), ["नमस्ते", "दुनिया"]);
         assert_eq!(words("\" OR 1=1 -- %_*"), ["or", "1", "1"]);
         assert!(words("  …!?").is_empty());
+    }
+
+    #[test]
+    fn plain_text_is_cut_as_any_other() {
+        let long = "x".repeat(2 * LONGEST_WORD);
+        for text in ["The 2nd_half -- \"quoted\"; MiXeD, a.b:c/d", "", " \n\t", long.as_str()] {
+            let mut expected = Vec::new();
+            fold(text).split(|c: char| !is_word_character(c)).for_each(|run| cut(run, &mut expected));
+            assert_eq!(words(text), expected);
+        }
     }
 
     #[test]

@@ -160,17 +160,33 @@ pub fn is_complete(conn: &mut Conn) -> Result<bool, Error> {
     Ok(tail(c, until, 1)?.is_empty())
 }
 
+/// Prepared once per connection, as `fragments.rs` says.
+#[derive(Debug, QueryId)]
+struct AddToIndex {
+    seq: i64,
+    words: String,
+}
+
+impl QueryFragment<Sqlite> for AddToIndex {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO comment_words (rowid, words) VALUES (");
+        out.push_bind_param::<BigInt, _>(&self.seq)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, _>(&self.words)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<SqliteConnection> for AddToIndex {}
+
 /// Indexes up to `limit` comments of the tail. Returns how many it took; fewer than `limit` means that it is at the end.
 pub fn catch_up(tx: &mut Tx<'_>, limit: i64) -> Result<usize, Error> {
     let until = words_until(tx.conn())?;
     let Conn::Sqlite(c) = tx.conn() else { return Ok(0) };
     let rows = tail(c, until, limit)?;
     for row in &rows {
-        let words = Words::of(row.id, &row.name, &row.body).words.join(" ");
-        diesel::sql_query("INSERT INTO comment_words (rowid, words) VALUES (?, ?)")
-            .bind::<BigInt, _>(row.seq)
-            .bind::<Text, _>(words)
-            .execute(c)?;
+        AddToIndex { seq: row.seq, words: Words::of(row.id, &row.name, &row.body).words.join(" ") }.execute(c)?;
     }
     if let Some(last) = rows.last() {
         meta::put(tx, "words_until", &last.seq.to_string())?;
