@@ -271,15 +271,18 @@ def main():
     options.add_argument("--seconds", type=int, default=5, help="how long each run of wrk lasts")
     options.add_argument("--repeats", type=int, default=3, help="runs of each figure; the median is shown")
     options.add_argument("--articles", type=int, nargs="*", default=[100, 4000, 40000], help="sizes of the databases")
-    options.add_argument("--only", choices=["writes", "lists", "postgres"], help="one part of it")
+    options.add_argument("--only", choices=["writes", "mixed", "lists", "postgres"], help="one part of it")
     options.add_argument("--postgres", metavar="URL", help="lists on this PostgreSQL database too; it must be empty")
     options = options.parse_args()
     os.makedirs(os.path.join(ROOT, "target", "tmp"), exist_ok=True)
     print("| figure | value | against its limit |\n|---|---|---|")
     if options.only in (None, "writes"):
         writes(options)
+    if options.only in (None, "mixed"):
+        from mixed import mixed  # It uses this file, so it comes second.
+        mixed(options)
     if options.only in (None, "postgres"):
-        from postgres import postgres  # It uses this file, so it comes second.
+        from postgres import postgres
         postgres(options)
     if options.only in (None, "lists"):
         for articles in options.articles:
