@@ -38,7 +38,8 @@ pub async fn run(config: &Config, wanted: Wanted) -> Result<(), Failure> {
     let service = open_existing(config).await?;
     let account = find(&service, &wanted.email, "--email").await?;
     let before = account.mail.choice();
-    let after = wanted.changed(&before).map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))?;
+    let after =
+        wanted.changed(&before).map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))?;
     if after != before {
         service.set_mail_choice(account.id, after.clone()).await?;
     }

@@ -117,8 +117,11 @@ impl QuietHours {
         let here = jiff::Timestamp::from_microsecond(at.0).ok()?.to_zoned(self.zone.clone());
         let minute = u16::try_from(i64::from(here.hour()) * 60 + i64::from(here.minute())).ok()?;
         let over_midnight = self.from > self.to;
-        let is_quiet =
-            if over_midnight { minute >= self.from || minute < self.to } else { (self.from..self.to).contains(&minute) };
+        let is_quiet = if over_midnight {
+            minute >= self.from || minute < self.to
+        } else {
+            (self.from..self.to).contains(&minute)
+        };
         if !is_quiet {
             return None;
         }
@@ -166,9 +169,12 @@ mod tests {
     /// Every minute of the nights in which clocks are set: what ends lies ahead, and not for longer than a day and an hour.
     #[test]
     fn no_end_lies_behind() {
-        for (zone, from, to) in [("Europe/Berlin", 60, 150), ("America/New_York", 1380, 95), ("Pacific/Apia", 0, 1439)] {
+        for (zone, from, to) in [("Europe/Berlin", 60, 150), ("America/New_York", 1380, 95), ("Pacific/Apia", 0, 1439)]
+        {
             let choice = quiet(from, to, zone);
-            for start in ["2026-03-07T12:00:00Z", "2026-03-28T12:00:00Z", "2026-10-24T12:00:00Z", "2026-10-31T12:00:00Z"] {
+            for start in
+                ["2026-03-07T12:00:00Z", "2026-03-28T12:00:00Z", "2026-10-24T12:00:00Z", "2026-10-31T12:00:00Z"]
+            {
                 for minute in 0..1440 * 2 {
                     let now = at(start).plus(Duration::from_mins(minute));
                     let Some(end) = choice.quiet_until(now) else { continue };

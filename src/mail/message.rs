@@ -111,7 +111,12 @@ mod tests {
     use super::*;
 
     fn formatted(subject: &str) -> String {
-        let letter = Letter { subject: subject.to_owned(), text: "Text".into(), html: "<p>Text</p>".into(), unsubscribe: Some(format!("https://c.example/u/{}", "t".repeat(96))) };
+        let letter = Letter {
+            subject: subject.to_owned(),
+            text: "Text".into(),
+            html: "<p>Text</p>".into(),
+            unsubscribe: Some(format!("https://c.example/u/{}", "t".repeat(96))),
+        };
         let from: Mailbox = "Comments <comments@example.org>".parse().unwrap();
         let mail = Mail::new("0190".into(), &from, "mod@example.net", letter).unwrap();
         String::from_utf8(mail.message.formatted()).unwrap()

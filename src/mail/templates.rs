@@ -143,7 +143,12 @@ impl Templates {
             let text = template.and_then(|template| template.render(Serde(values)));
             text.map_err(|cause| Error::internal(format!("the mail template {name}/{file}: {cause:#}")))
         };
-        Ok(Letter { subject: fill("subject.txt")?, text: fill("body.txt")?, html: fill("body.html")?, unsubscribe: None })
+        Ok(Letter {
+            subject: fill("subject.txt")?,
+            text: fill("body.txt")?,
+            html: fill("body.html")?,
+            unsubscribe: None,
+        })
     }
 }
 

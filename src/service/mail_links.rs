@@ -204,7 +204,9 @@ fn standing(link: &DecisionLink, version: Option<i64>, log: &[Event]) -> Option<
     }
     Some(match since.last() {
         None => Standing::Waits,
-        Some(event) if event.action == link.decision.action() && since.iter().all(|event| is_decision(event.action)) => {
+        Some(event)
+            if event.action == link.decision.action() && since.iter().all(|event| is_decision(event.action)) =>
+        {
             Standing::Stands((*event).clone())
         }
         Some(event) => Standing::Passed((*event).clone()),

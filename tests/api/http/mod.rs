@@ -5,6 +5,7 @@ mod errors;
 mod form;
 mod instances;
 mod limits;
+mod links;
 mod metrics;
 mod moderation;
 mod order;

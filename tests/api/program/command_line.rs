@@ -123,7 +123,7 @@ fn exit_codes_and_messages() {
     assert_eq!(code(&["migrate"]), 0);
     assert_eq!(code(&["doctor"]), 1, "mail goes into files only, and the doctor says so");
     let accounts = installation.done(&["account", "list"]);
-    assert_eq!(accounts, "a@example.org\tmoderator\tdefault\tmail");
+    assert_eq!(accounts, "a@example.org\tmoderator\tdefault\tone mail about each comment");
     let mut with_password =
         installation.command(&["account", "add", "--email", "c@example.org", "--role", "admin", "--password-stdin"]);
     let mut child = with_password.stdin(std::process::Stdio::piped()).spawn().unwrap();
