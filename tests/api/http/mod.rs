@@ -9,6 +9,7 @@ mod links;
 mod metrics;
 mod moderation;
 mod order;
+mod outbox;
 mod own;
 mod privacy;
 mod races;
