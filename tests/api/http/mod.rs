@@ -3,6 +3,7 @@
 mod corpora;
 mod errors;
 mod form;
+mod hostile;
 mod instances;
 mod limits;
 mod links;
