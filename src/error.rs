@@ -36,6 +36,9 @@ pub enum Error {
     /// The thing is no longer in the state that the request assumes.
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// The link in a mail is over.
+    #[error("This link is over. Links in mails work for seven days.")]
+    LinkExpired,
     /// `If-Match` named another version.
     #[error("The comment has changed since you looked. Load it again and decide anew.")]
     PreconditionFailed,

@@ -3,6 +3,7 @@
 //! of them is used; all of them open what they sealed. A first line that is not used yet is the key of the next rotation.
 
 mod file;
+mod links;
 mod set;
 mod tokens;
 
@@ -16,12 +17,14 @@ use zeroize::Zeroizing;
 
 pub use self::file::HeldFile;
 use self::file::trouble;
+pub use self::links::DecisionLink;
+use self::links::Errand;
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
 pub use self::tokens::{access_token_hash, new_access_token};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
-use crate::domain::ids::{AuthorId, SiteId};
+use crate::domain::ids::{AccountId, AuthorId, SiteId};
 use crate::error::Error;
 
 /// Where a sealed value lies. It is part of what is authenticated, so that a value cannot be moved to another row.
@@ -277,6 +280,40 @@ impl Keys {
         let (key_id, author, mac) = tokens::author_token_parts(token)?;
         let expected = self.known.load().with_id(&key_id)?.author_mac(site, author);
         bool::from(expected.ct_eq(&mac)).then_some(author)
+    }
+
+    /// The token of a link in a mail to a moderator that decides on a comment.
+    pub fn decision_token(&self, link: &DecisionLink) -> String {
+        self.link_token(Errand::Decide, &link.claims())
+    }
+
+    /// What a token of ours was made for; none for any other text. A key that was forgotten takes its tokens with it.
+    pub fn read_decision_token(&self, token: &str) -> Option<DecisionLink> {
+        DecisionLink::of_claims(&self.link_claims(Errand::Decide, token)?)
+    }
+
+    /// The token of a link in a mail that turns an account's mail off. It has no end of its own.
+    pub fn unsubscribe_token(&self, account: AccountId) -> String {
+        self.link_token(Errand::Unsubscribe, account.as_bytes())
+    }
+
+    /// Whose mail such a token turns off; none for a text that is no token of ours.
+    pub fn read_unsubscribe_token(&self, token: &str) -> Option<AccountId> {
+        let claims = self.link_claims(Errand::Unsubscribe, token)?;
+        uuid::Uuid::from_slice(&claims).ok().map(AccountId)
+    }
+
+    fn link_token(&self, errand: Errand, claims: &[u8]) -> String {
+        let set = &self.known.load().current;
+        let signed = [set.id.as_slice(), claims].concat();
+        links::token(&signed, &set.link_mac(errand, &signed))
+    }
+
+    fn link_claims(&self, errand: Errand, token: &str) -> Option<Vec<u8>> {
+        let (signed, mac) = links::parts(token)?;
+        let (key_id, claims) = signed.split_first_chunk::<4>()?;
+        let expected = self.known.load().with_id(key_id)?.link_mac(errand, &signed);
+        bool::from(expected.ct_eq(&mac)).then(|| claims.to_vec())
     }
 }
 

@@ -1,10 +1,11 @@
-//! `account add`, `account list`, `token create`, `token list`, `token revoke`.
+//! `account add`, `account list`, `account mail`, `token create`, `token list`, `token revoke`.
 
 use std::io::BufRead;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::mail_choice::{self, Wanted, described};
 use super::{Failure, open, open_existing, remark, say};
 use crate::config::Config;
 use crate::domain::email::Email;
@@ -25,6 +26,11 @@ pub enum AccountCommand {
     /// List all accounts: address, role, sites, whether they get mail
     #[command(after_help = "Example:\n  afterword account list")]
     List,
+    /// Say how an account wants to be told by mail of what waits
+    #[command(after_help = "Examples:\n  afterword account mail --email ann@blog.example --digest 60\n  \
+        afterword account mail --email ann@blog.example --each --quiet 22:00-07:00 --zone Europe/Berlin\n  \
+        afterword account mail --email ann@blog.example --quiet off")]
+    Mail(Wanted),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -104,6 +110,7 @@ pub async fn run_account(config: &Config, command: AccountCommand) -> Result<(),
             }
             Ok(())
         }
+        AccountCommand::Mail(wanted) => mail_choice::run(config, wanted).await,
     }
 }
 
@@ -146,7 +153,7 @@ async fn line(service: &Service, account: &Account) -> Result<String, Failure> {
     let sites = service.db.read(move |conn| accounts::sites_of(conn, id)).await?;
     let keys: Vec<_> =
         sites.iter().filter_map(|id| service.sites.by_id(*id).ok()).map(|site| site.key.as_str().to_owned()).collect();
-    let mail = if account.wants_mail { "mail" } else { "no mail" };
+    let mail = described(&account.mail.choice());
     let email = service.account_email(account)?;
     let sites = if account.role == Role::Admin { "all sites".to_owned() } else { keys.join(" ") };
     Ok(format!("{email}\t{}\t{sites}\t{mail}", account.role.as_str()))
@@ -156,7 +163,7 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
     let service = open_existing(config).await?;
     match command {
         TokenCommand::Create(create) => {
-            let account = find(&service, &create.account).await?;
+            let account = find(&service, &create.account, "--account").await?;
             let name = create.name.trim().to_owned();
             if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
                 return Err(Failure::Usage("--name is 1 to 100 characters on one line".to_owned()));
@@ -165,7 +172,7 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
             say(&token)
         }
         TokenCommand::List { account } => {
-            let id = find(&service, &account).await?.id;
+            let id = find(&service, &account, "--account").await?.id;
             for token in service.db.read(move |conn| accounts::tokens_of(conn, id)).await? {
                 let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
                 let state = token
@@ -188,8 +195,8 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
     }
 }
 
-async fn find(service: &Service, text: &str) -> Result<Account, Failure> {
-    match service.account_by_email(&email(text, "--account")?).await {
+pub(super) async fn find(service: &Service, text: &str, option: &'static str) -> Result<Account, Failure> {
+    match service.account_by_email(&email(text, option)?).await {
         Err(Error::NotFound) => Err(Failure::Failed(format!(
             "there is no account {text}; see: afterword account list, or add it: afterword account add --email {text} --role moderator"
         ))),

@@ -10,6 +10,7 @@ mod health;
 mod keep;
 mod keys;
 mod mail;
+mod mail_choice;
 mod serve;
 mod site;
 

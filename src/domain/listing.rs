@@ -33,6 +33,13 @@ impl ReadingPath {
         let bytes = self.0.first_chunk::<16>()?;
         Some(CommentId(uuid::Uuid::from_bytes(*bytes)))
     }
+
+    /// The comments above this one, from the root down.
+    pub fn above(&self) -> Vec<CommentId> {
+        let (ids, _) = self.0.as_chunks::<16>();
+        let above = ids.split_last().map(|(_, above)| above).unwrap_or_default();
+        above.iter().map(|bytes| CommentId(uuid::Uuid::from_bytes(*bytes))).collect()
+    }
 }
 
 /// A place in a list: everything up to and including this row was given.

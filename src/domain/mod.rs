@@ -8,6 +8,7 @@ pub mod fault;
 pub mod hex;
 pub mod ids;
 pub mod listing;
+pub mod mail_choice;
 pub mod policy;
 pub mod privacy;
 pub mod render;

@@ -33,6 +33,14 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// For people, to the minute: `22 November 2025, 20:34 UTC`.
+    pub fn in_words(self) -> String {
+        jiff::Timestamp::from_microsecond(self.0)
+            .map_or_else(|_| String::new(), |moment| moment.strftime("%-d %B %Y, %H:%M UTC").to_string())
+    }
+}
+
 /// RFC 3339 in UTC with six decimals and `Z`: always 27 characters for the years 0 to 9999, so that no answer's length
 /// depends on the time.
 impl fmt::Display for Timestamp {
@@ -56,6 +64,7 @@ mod tests {
     fn prints_rfc_3339_of_fixed_length() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp(1_763_843_696_000_001).to_string(), "2025-11-22T20:34:56.000001Z");
+        assert_eq!(Timestamp(1_763_843_696_000_001).in_words(), "22 November 2025, 20:34 UTC");
     }
 
     #[test]

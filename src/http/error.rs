@@ -93,6 +93,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
             Error::DuplicateComment => (S::CONFLICT, "duplicate_comment", "This comment is already here"),
             Error::Closed => (S::CONFLICT, "closed", "Comments are closed"),
             Error::Conflict(_) => (S::CONFLICT, "conflict", "The state has changed"),
+            Error::LinkExpired => (S::GONE, "link_expired", "This link is over"),
             Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "The comment has changed"),
             Error::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields need another look"),
             Error::IdempotencyKeyReused => {

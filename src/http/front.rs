@@ -43,7 +43,12 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     if path.starts_with("/api/v1/comments/") {
         return Sharing::Site;
     }
-    if path.starts_with("/api/") || path == "/metrics" || !reads { Sharing::Own } else { Sharing::Everyone }
+    let is_secret = path.starts_with("/m/") || path.starts_with("/u/");
+    if is_secret || path.starts_with("/api/") || path == "/metrics" || !reads {
+        Sharing::Own
+    } else {
+        Sharing::Everyone
+    }
 }
 
 /// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer. Public answers

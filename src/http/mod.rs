@@ -8,10 +8,12 @@ pub mod error;
 mod form;
 mod front;
 mod json;
+mod links;
 mod metrics;
 mod moderator;
 mod openapi;
 pub mod operator;
+mod outbox;
 mod own;
 mod pages;
 mod queue;
@@ -199,8 +201,27 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
+        .configure(mails)
         .configure(for_operators)
         .default_service(web::route().to(nothing_here));
+}
+
+/// What mails lead to, and what became of them.
+fn mails(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/m/{token}", "GET, HEAD, POST, OPTIONS").route(get().to(links::look)).route(web::post().to(links::act)),
+        )
+        .service(
+            at("/u/{token}", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(links::ask_to_stop))
+                .route(web::post().to(links::stop)),
+        )
+        .service(
+            at("/api/v1/mail/outbox", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(outbox::list))
+                .route(web::post().to(outbox::send_again)),
+        );
 }
 
 fn for_operators(config: &mut web::ServiceConfig) {

@@ -1,5 +1,5 @@
 //! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body or the query first and the credentials
-//! then, as the contract's order of faults wants it. [`Administrator`]: the right to look into the service as a whole.
+//! then, as the contract's order of faults wants it. [`Administrator`]: the right to look into the service as a whole. [`Admin`]: an administrator with what they sent.
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, header};
@@ -87,10 +87,30 @@ impl FromRequest for Administrator {
             let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
             match authenticate(&request, &state).await?.role {
                 Role::Admin => Ok(Self),
-                Role::Moderator => Err(Error::Forbidden("Only an administrator's token opens this.".into()).into()),
+                Role::Moderator => Err(not_for_moderators().into()),
             }
         })
     }
+}
+
+/// An administrator, and what they sent.
+pub struct Admin<I>(pub I);
+
+impl<I: Input + 'static> FromRequest for Admin<I> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let moderator = Moderator::<I>::from_request(request, payload);
+        Box::pin(async move {
+            let Moderator { access, input } = moderator.await?;
+            if access.role == Role::Admin { Ok(Self(input)) } else { Err(not_for_moderators().into()) }
+        })
+    }
+}
+
+fn not_for_moderators() -> Error {
+    Error::Forbidden("Only an administrator's token opens this.".into())
 }
 
 async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, metrics, operator, own, queue, reading};
+use super::{comments, decisions, links, metrics, operator, outbox, own, queue, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
+        links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
     ),
 )]
 struct Document;

@@ -1,8 +1,9 @@
-//! The few pages that the service shows itself: what is wrong with a form, what an error code means. They work without
+//! The few pages that the service shows itself: what is wrong with a form, what an error code means, what a link in a
+//! mail does. They work without
 //! script, load nothing from elsewhere, and what visitors typed is escaped in them.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use minijinja::{Environment, Value};
 
@@ -14,6 +15,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("message.html", include_str!("../../web/pages/message.html")),
     ("document.html", include_str!("../../web/pages/document.html")),
     ("form.html", include_str!("../../web/pages/form.html")),
+    ("link.html", include_str!("../../web/pages/link.html")),
+    ("stop.html", include_str!("../../web/pages/stop.html")),
 ];
 
 /// The style sheet of these pages.
@@ -71,6 +74,7 @@ fn page(status: StatusCode) -> HttpResponseBuilder {
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header((header::X_FRAME_OPTIONS, "DENY"));
+        .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((HeaderName::from_static("x-robots-tag"), "noindex"));
     response
 }

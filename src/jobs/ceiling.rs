@@ -1,17 +1,20 @@
-//! How many mails one moderator gets: single ones up to the hourly ceiling, above it one summary an hour. It is asked twice:
-//! when mails are queued, where those that wait count as well, and again when they leave, because only then is it known how
-//! many left within the hour: two processes may have queued at once, and a mail server may have been away for half a day.
+//! When one moderator may be told, and how: one mail about each comment up to the hourly ceiling, above it one summary an
+//! hour; for whoever wants digests a summary at their pace; in somebody's quiet hours nothing, and a summary afterwards. It is
+//! asked twice: when mails are queued, where those that wait count as well, and again when they leave, because only then is it
+//! known how many left within the hour and what the moderator wants by now: two processes may have queued at once, and a mail
+//! server may have been away for half a day.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::domain::ids::{AccountId, OutboxId, SiteId};
+use crate::domain::mail_choice::{MailChoice, MailMode};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::Service;
-use crate::storage::Tx;
-use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Window};
+use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome, Window};
+use crate::storage::{Tx, accounts};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -24,10 +27,18 @@ pub(super) struct Ceiling<'a> {
 }
 
 struct Desk {
-    /// Single mails that it may still get.
-    room: usize,
+    choice: MailChoice,
+    /// Single mails that it may still get; none: not counted yet.
+    room: Option<usize>,
     /// Whether this transaction has queued its summary.
     has_summary: bool,
+}
+
+/// What becomes of a claimed row.
+enum Fate {
+    Leaves,
+    /// A summary takes its place.
+    Folded,
 }
 
 impl<'a> Ceiling<'a> {
@@ -39,58 +50,106 @@ impl<'a> Ceiling<'a> {
     /// Whether an account may be queued one more single mail.
     pub fn lets_wait(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<bool, Error> {
         let (window, limit) = (self.window(account), self.limit());
-        self.has_room(account, || outbox::left_or_waiting(tx.conn(), window, limit))
+        self.has_room(tx, account, |tx| outbox::left_or_waiting(tx.conn(), window, limit))
     }
 
-    /// Of rows that were claimed just now, those that may leave. An account that has had its share gets a summary instead, of
-    /// these and of all others that wait for it: one by one they would become a summary each.
+    /// Of rows that were claimed just now, those that may leave. An account that has had its share, or wants none now, gets a
+    /// summary instead, of these and of all others that wait for it: one by one they would become a summary each.
     pub fn lets_leave(
         &mut self,
         tx: &mut Tx<'_>,
         claim: &Claim,
         rows: Vec<OutboxRow>,
     ) -> Result<Vec<OutboxRow>, Error> {
-        let (mut leaving, mut full) = (Vec::with_capacity(rows.len()), BTreeMap::new());
+        let (mut leaving, mut folded) = (Vec::with_capacity(rows.len()), BTreeMap::new());
         for row in rows {
-            let Some(account) = row.account_id.filter(|_| row.kind == Kind::MailModerator) else {
-                leaving.push(row);
-                continue;
-            };
-            let (window, limit) = (self.window(account), self.limit());
-            if self.has_room(account, || outbox::left_or_leaving(tx.conn(), window, claim.id, limit))? {
-                leaving.push(row);
-            } else {
-                full.insert(account, row.site_id);
+            match (row.account_id, self.fate(tx, claim, &row)?) {
+                (Some(account), Fate::Folded) => drop(folded.insert(account, row.site_id)),
+                _ => leaving.push(row),
             }
         }
         let keep: Vec<OutboxId> = leaving.iter().map(|row| row.id).collect();
-        for (account, site) in full {
+        for (account, site) in folded {
             outbox::remove_singles(tx, self.window(account), claim.id, &keep)?;
             self.queue_summary(tx, account, site)?;
         }
         Ok(leaving)
     }
 
-    /// Queues the summary of an account, an hour after its last one; one that waits already is enough.
+    fn fate(&mut self, tx: &mut Tx<'_>, claim: &Claim, row: &OutboxRow) -> Result<Fate, Error> {
+        let Some(account) = row.account_id else { return Ok(Fate::Leaves) };
+        match row.kind {
+            Kind::MailModerator => {
+                let (window, limit) = (self.window(account), self.limit());
+                let count = |tx: &mut Tx<'_>| outbox::left_or_leaving(tx.conn(), window, claim.id, limit);
+                Ok(if self.has_room(tx, account, count)? { Fate::Leaves } else { Fate::Folded })
+            }
+            Kind::MailDigest if self.desk(tx, account)?.choice.quiet_until(claim.now).is_some() => {
+                // It would come in quiet hours: another one afterwards.
+                outbox::settle(tx, row, claim.now, &Outcome::Needless)?;
+                Ok(Fate::Folded)
+            }
+            Kind::MailDigest | Kind::TellModerators => Ok(Fate::Leaves),
+        }
+    }
+
+    /// Queues the summary of an account: at its pace, or an hour after its last one, and in no quiet hour. One that waits
+    /// already is enough.
     pub fn queue_summary(&mut self, tx: &mut Tx<'_>, account: AccountId, site: SiteId) -> Result<(), Error> {
-        let Some(desk) = self.desks.get_mut(&account).filter(|desk| !desk.has_summary) else { return Ok(()) };
+        let now = self.now;
+        let desk = self.desk(tx, account)?;
+        if desk.has_summary {
+            return Ok(());
+        }
         desk.has_summary = true;
-        let last = outbox::last_digest(tx.conn(), account)?;
-        // A moment that is still to come belongs to a summary on its way, or to a clock that was ahead.
-        let due = last.map_or(self.now, |last| last.min(self.now).plus(HOUR).max(self.now));
+        let choice = desk.choice.clone();
+        let due = if let Some(end) = choice.quiet_until(now) {
+            end
+        } else if let Some(pace) = choice.gathers() {
+            choice.next_after(now.plus(pace))
+        } else {
+            let last = outbox::last_digest(tx.conn(), account)?;
+            // A moment that is still to come belongs to a summary on its way, or to a clock that was ahead.
+            choice.next_after(last.map_or(now, |last| last.min(now).plus(HOUR).max(now)))
+        };
         let id = OutboxId(self.service.ids.next());
-        tx.enqueue(OutboxRow::digest(id, site, account, self.now).due(due));
+        tx.enqueue(OutboxRow::digest(id, site, account, now).due(due));
         Ok(())
     }
 
-    fn has_room(&mut self, account: AccountId, taken: impl FnOnce() -> Result<usize, Error>) -> Result<bool, Error> {
-        let desk = match self.desks.entry(account) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Desk { room: self.singles.saturating_sub(taken()?), has_summary: false }),
+    /// Takes a place for a single mail, if the account wants such mails now and has one left.
+    fn has_room(
+        &mut self,
+        tx: &mut Tx<'_>,
+        account: AccountId,
+        taken: impl FnOnce(&mut Tx<'_>) -> Result<usize, Error>,
+    ) -> Result<bool, Error> {
+        let (now, singles) = (self.now, self.singles);
+        let desk = self.desk(tx, account)?;
+        match desk.choice.mode {
+            MailMode::Digest(_) => return Ok(false),
+            // Whoever wants none gets none; the row says so itself when its turn comes.
+            MailMode::None => return Ok(true),
+            MailMode::Each if desk.choice.quiet_until(now).is_some() => return Ok(false),
+            MailMode::Each => {}
+        }
+        let room = match desk.room {
+            Some(room) => room,
+            None => singles.saturating_sub(taken(tx)?),
         };
-        let has_room = desk.room > 0;
-        desk.room = desk.room.saturating_sub(1);
-        Ok(has_room)
+        desk.room = Some(room.saturating_sub(1));
+        Ok(room > 0)
+    }
+
+    fn desk(&mut self, tx: &mut Tx<'_>, account: AccountId) -> Result<&mut Desk, Error> {
+        Ok(match self.desks.entry(account) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let choice = accounts::find(tx.conn(), account)?.map(|account| account.mail_choice());
+                let choice = choice.unwrap_or(MailChoice { mode: MailMode::None, quiet: None });
+                new.insert(Desk { choice, room: None, has_summary: false })
+            }
+        })
     }
 
     fn window(&self, account: AccountId) -> Window {

@@ -7,7 +7,7 @@ use crate::domain::comment::Status;
 use crate::domain::ids::{AccountId, SiteId};
 use crate::error::Error;
 use crate::mail::message::{Letter, Mail};
-use crate::mail::templates::{DigestLetter, ModerateLetter, QuotedComment, WaitingSite};
+use crate::mail::templates::{DigestLetter, Links, ModerateLetter, QuotedComment, WaitingSite};
 use crate::storage::accounts::{self, Account, Role};
 use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
@@ -37,8 +37,9 @@ impl Worker {
         let Some((account, comment, article, waiting)) = found else { return Ok(Sent::Nothing) };
         let values = ModerateLetter {
             site: self.service.sites.by_id(site_id)?.name.clone(),
-            comment: self.quoted(&comment, &article),
+            comment: self.quoted(&comment, &article, account.id),
             waiting: waiting.max(1),
+            unsubscribe: self.unsubscribe_address(account.id),
             public_url: self.public_url.clone(),
         };
         self.send(row, &account, self.templates.letter("moderate", &values)?).await
@@ -70,22 +71,36 @@ impl Worker {
         for (site, waiting) in &counts {
             sites.push(WaitingSite { name: self.service.sites.by_id(*site)?.name.clone(), waiting: *waiting });
         }
-        let quote = |comment: &Comment| articles.get(&comment.article_id).map(|article| self.quoted(comment, article));
+        let quote = |comment: &Comment| {
+            articles.get(&comment.article_id).map(|article| self.quoted(comment, article, account.id))
+        };
         let comments: Vec<QuotedComment> = newest.iter().filter_map(quote).collect();
-        let values =
-            DigestLetter { waiting: counts.values().sum(), sites, comments, public_url: self.public_url.clone() };
+        let values = DigestLetter {
+            waiting: counts.values().sum(),
+            sites,
+            comments,
+            unsubscribe: self.unsubscribe_address(account.id),
+            public_url: self.public_url.clone(),
+        };
         self.send(row, &account, self.templates.letter("digest", &values)?).await
     }
 
-    async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<Sent, JobError> {
+    async fn send(&self, row: &OutboxRow, account: &Account, mut letter: Letter) -> Result<Sent, JobError> {
         let address = self.service.account_email(account)?;
+        letter.unsubscribe = Some(self.unsubscribe_address(account.id));
         let mail = Mail::new(row.id.to_string(), &self.from, &address, letter)?;
         self.mailer.send(&mail).await?;
         Ok(Sent::Left)
     }
 
-    /// A comment as mails quote it: the text that waits.
-    fn quoted(&self, comment: &Comment, article: &Article) -> QuotedComment {
+    fn unsubscribe_address(&self, account: AccountId) -> String {
+        format!("{}/u/{}", self.public_url, self.service.unsubscribe_token(account))
+    }
+
+    /// A comment as mails quote it to an account: the text that waits, and what can be done with it.
+    fn quoted(&self, comment: &Comment, article: &Article, account: AccountId) -> QuotedComment {
+        let tokens = self.service.decision_tokens(comment, account);
+        let link = |token: &str| format!("{}/m/{token}", self.public_url);
         let text = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let (email, sender) = self.service.opened(&comment.sealed());
         let title = article.title.as_ref().or(comment.article_title.as_ref()).unwrap_or(&article.key);
@@ -100,12 +115,14 @@ impl Worker {
             article_title: title.clone(),
             article_url: article.url.clone().or_else(|| comment.article_url.clone()),
             is_edit: comment.status == Status::Approved,
+            is_changed: comment.edited_at.is_some(),
+            links: Links { approve: link(&tokens.approve), reject: link(&tokens.reject), spam: link(&tokens.spam) },
         }
     }
 }
 
 fn wants_mail(account: &Account) -> bool {
-    account.wants_mail && account.disabled_at.is_none()
+    account.mail_choice().wants_mail()
 }
 
 /// Whether a moderator still has something to decide.

@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::Service;
 use crate::storage::outbox::{self, Kind, OutboxRow};
-use crate::storage::{Tx, accounts};
+use crate::storage::{Tx, accounts, mails};
 
 /// Comments whose moderators are found in one transaction.
 pub(super) const AT_ONCE: usize = 256;
@@ -36,6 +36,10 @@ fn spread(tx: &mut Tx<'_>, service: &Service, ceiling: usize, now: Timestamp) ->
             Entry::Vacant(new) => new.insert(accounts::mail_recipients(tx.conn(), row.site_id)?),
         };
         for account in told.iter() {
+            // A mail shows the text that waits when it leaves: one that has not left is enough for all versions.
+            if row.is_about_an_edit() && mails::is_waiting(tx.conn(), *account, row.comment_id)? {
+                continue;
+            }
             if ceiling.lets_wait(tx, *account)? {
                 let mut mail = OutboxRow::new(OutboxId(service.ids.next()), Kind::MailModerator, row.site_id, now);
                 (mail.account_id, mail.comment_id) = (Some(*account), row.comment_id);

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Place;
+use super::links::Errand;
 use crate::domain::email::fold;
 use crate::domain::hex::hex;
 use crate::domain::ids::{AuthorId, SiteId};
@@ -26,6 +27,8 @@ pub(super) struct KeySet {
     seal: XChaCha20Poly1305,
     lookup: Zeroizing<[u8; 32]>,
     author: Zeroizing<[u8; 32]>,
+    decide: Zeroizing<[u8; 32]>,
+    unsubscribe: Zeroizing<[u8; 32]>,
     check: String,
 }
 
@@ -69,16 +72,19 @@ impl KeySet {
             hkdf.expand(purpose.as_bytes(), out).map_err(|_| Error::internal("a key could not be derived"))
         };
         let (mut id, mut check) = ([0; 4], [0; 16]);
-        let (mut seal, mut lookup, mut author) =
-            (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+        let secret = || Zeroizing::new([0; 32]);
+        let (mut seal, mut lookup, mut author) = (secret(), secret(), secret());
+        let (mut decide, mut unsubscribe) = (secret(), secret());
         expand("key id", &mut id)?;
         expand("check value", &mut check)?;
         expand("seal private fields", seal.as_mut_slice())?;
         expand("look up", lookup.as_mut_slice())?;
         expand("author token", author.as_mut_slice())?;
+        expand("mail link: decide", decide.as_mut_slice())?;
+        expand("mail link: unsubscribe", unsubscribe.as_mut_slice())?;
         let seal =
             XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        Ok(Self { id, seal, lookup, author, check: hex(&check) })
+        Ok(Self { id, seal, lookup, author, decide, unsubscribe, check: hex(&check) })
     }
 
     pub(super) fn check_value(&self) -> &str {
@@ -119,6 +125,14 @@ impl KeySet {
         let parts = [site.as_bytes().as_slice(), author.as_bytes()];
         let mac = keyed_hash(&self.author, parts.into_iter());
         *mac.first_chunk::<16>().unwrap_or(&[0; 16])
+    }
+
+    pub(super) fn link_mac(&self, errand: Errand, claims: &[u8]) -> [u8; 32] {
+        let key = match errand {
+            Errand::Decide => &self.decide,
+            Errand::Unsubscribe => &self.unsubscribe,
+        };
+        keyed_hash(key, std::iter::once(claims))
     }
 }
 

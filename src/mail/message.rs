@@ -25,24 +25,44 @@ pub struct Letter {
     pub text: String,
     /// The HTML part.
     pub html: String,
+    /// An address that turns such mails off when somebody sends `POST` to it (RFC 8058); none: nothing to turn off.
+    pub unsubscribe: Option<String>,
 }
 
-/// RFC 3834 §5: no vacation notice answers this.
-#[derive(Debug, Clone)]
-struct AutoSubmitted;
+/// A header of one of ours with a fixed name.
+macro_rules! header {
+    ($(#[$doc:meta])* $type:ident, $name:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        struct $type(String);
 
-impl Header for AutoSubmitted {
-    fn name() -> HeaderName {
-        HeaderName::new_from_ascii_str("Auto-Submitted")
-    }
+        impl Header for $type {
+            fn name() -> HeaderName {
+                HeaderName::new_from_ascii_str($name)
+            }
 
-    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self)
-    }
+            fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+                Ok(Self(text.to_owned()))
+            }
 
-    fn display(&self) -> HeaderValue {
-        HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
+            fn display(&self) -> HeaderValue {
+                HeaderValue::new(Self::name(), self.0.clone())
+            }
+        }
+    };
+}
+
+header! {
+    /// RFC 3834 §5: no vacation notice answers this.
+    AutoSubmitted, "Auto-Submitted"
+}
+header! {
+    /// RFC 2369 §3.2.
+    ListUnsubscribe, "List-Unsubscribe"
+}
+header! {
+    /// RFC 8058 §3.1: mail programs may send it without asking once more.
+    ListUnsubscribePost, "List-Unsubscribe-Post"
 }
 
 /// Subjects longer than this are cut; mail programs show half of it.
@@ -53,12 +73,18 @@ impl Mail {
     pub fn new(id: String, from: &Mailbox, to: &str, letter: Letter) -> Result<Self, Error> {
         let address: Address = to.parse().map_err(|_| Error::internal("a stored address is not one for mail"))?;
         let message_id = format!("<{id}@{}>", from.email.domain());
-        let message = Message::builder()
+        let mut builder = Message::builder()
             .from(from.clone())
             .to(Mailbox::new(None, address))
             .subject(one_line(&letter.subject))
             .message_id(Some(message_id))
-            .header(AutoSubmitted)
+            .header(AutoSubmitted("auto-generated".to_owned()));
+        if let Some(address) = letter.unsubscribe {
+            builder = builder
+                .header(ListUnsubscribe(format!("<{address}>")))
+                .header(ListUnsubscribePost("List-Unsubscribe=One-Click".to_owned()));
+        }
+        let message = builder
             .multipart(
                 MultiPart::alternative()
                     .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(letter.text))
@@ -85,7 +111,12 @@ mod tests {
     use super::*;
 
     fn formatted(subject: &str) -> String {
-        let letter = Letter { subject: subject.to_owned(), text: "Text".into(), html: "<p>Text</p>".into() };
+        let letter = Letter {
+            subject: subject.to_owned(),
+            text: "Text".into(),
+            html: "<p>Text</p>".into(),
+            unsubscribe: Some(format!("https://c.example/u/{}", "t".repeat(96))),
+        };
         let from: Mailbox = "Comments <comments@example.org>".parse().unwrap();
         let mail = Mail::new("0190".into(), &from, "mod@example.net", letter).unwrap();
         String::from_utf8(mail.message.formatted()).unwrap()
@@ -96,6 +127,9 @@ mod tests {
         let text = formatted("Hello");
         assert!(text.contains("Message-ID: <0190@example.org>\r\n"), "{text}");
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"), "{text}");
+        // Longer than a line should be: it must not be broken all the same (RFC 2369 §2).
+        assert!(text.contains(&format!("List-Unsubscribe: <https://c.example/u/{}>\r\n", "t".repeat(96))), "{text}");
+        assert!(text.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"), "{text}");
         assert!(text.contains("Subject: Hello\r\n") && text.contains("To: mod@example.net\r\n"), "{text}");
     }
 
@@ -113,7 +147,18 @@ mod tests {
                 .collect();
             assert_eq!(
                 names,
-                ["From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Date", "Content-Type"],
+                [
+                    "From",
+                    "To",
+                    "Subject",
+                    "Message-ID",
+                    "Auto-Submitted",
+                    "List-Unsubscribe",
+                    "List-Unsubscribe-Post",
+                    "MIME-Version",
+                    "Date",
+                    "Content-Type"
+                ],
                 "{headers}"
             );
             assert!(text.lines().all(|line| line.len() <= 998));

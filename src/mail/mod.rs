@@ -1,5 +1,5 @@
 //! Mail: what it says ([`templates`]), how it is put together ([`message`]) and how it leaves ([`Mailer`]). It knows no
-//! database and no HTTP. What visitors wrote stands in the body alone, quoted; it makes no header, no link, no image.
+//! database and no HTTP. What visitors wrote stands in the body alone, quoted; it makes no header, no link, no image. The links are ours.
 
 pub mod message;
 pub mod templates;

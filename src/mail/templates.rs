@@ -48,6 +48,19 @@ pub struct QuotedComment {
     pub article_url: Option<String>,
     /// Whether it is the new text of a public comment.
     pub is_edit: bool,
+    /// Whether its author has changed it since it came.
+    pub is_changed: bool,
+    /// Where the reader of this mail, and nobody else, decides on it.
+    pub links: Links,
+}
+
+/// Addresses of pages that ask once more before they do something.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct Links {
+    pub approve: String,
+    pub reject: String,
+    pub spam: String,
 }
 
 /// What the mail about one comment says.
@@ -58,6 +71,8 @@ pub struct ModerateLetter {
     pub comment: QuotedComment,
     /// Comments that wait on the site, this one included.
     pub waiting: i64,
+    /// Where the reader of this mail turns such mails off.
+    pub unsubscribe: String,
     pub public_url: String,
 }
 
@@ -77,6 +92,8 @@ pub struct DigestLetter {
     pub sites: Vec<WaitingSite>,
     /// The newest of them.
     pub comments: Vec<QuotedComment>,
+    /// Where the reader of this mail turns such mails off.
+    pub unsubscribe: String,
     pub public_url: String,
 }
 
@@ -126,7 +143,12 @@ impl Templates {
             let text = template.and_then(|template| template.render(Serde(values)));
             text.map_err(|cause| Error::internal(format!("the mail template {name}/{file}: {cause:#}")))
         };
-        Ok(Letter { subject: fill("subject.txt")?, text: fill("body.txt")?, html: fill("body.html")? })
+        Ok(Letter {
+            subject: fill("subject.txt")?,
+            text: fill("body.txt")?,
+            html: fill("body.html")?,
+            unsubscribe: None,
+        })
     }
 }
 
@@ -138,6 +160,7 @@ mod tests {
         ModerateLetter {
             site: "My site".into(),
             waiting: 3,
+            unsubscribe: "https://c.example/u/c".into(),
             public_url: "https://c.example".into(),
             comment: QuotedComment {
                 id: "0190a000-0000-7000-8000-000000000001".into(),
@@ -150,6 +173,12 @@ mod tests {
                 article_title: "On \"Engines\"".into(),
                 article_url: None,
                 is_edit: false,
+                is_changed: false,
+                links: Links {
+                    approve: "https://c.example/m/a".into(),
+                    reject: "https://c.example/m/r".into(),
+                    spam: "https://c.example/m/s".into(),
+                },
             },
         }
     }
@@ -158,9 +187,12 @@ mod tests {
     fn the_mail_about_one_comment() {
         let letter = Templates::new(Path::new("")).unwrap().letter("moderate", &letter()).unwrap();
         insta::assert_snapshot!(format!("{}\n=====\n{}\n=====\n{}", letter.subject, letter.text, letter.html));
-        for forbidden in ["<img", "<b>Ada", "<a ", "href="] {
+        for forbidden in ["<img", "<b>Ada", "evil.example\""] {
             assert!(!letter.html.contains(forbidden), "{forbidden}");
         }
+        let linked: Vec<&str> = letter.html.split("href=\"").skip(1).map(|rest| &rest[..36]).collect();
+        assert_eq!(linked.len(), 4, "ours and no other: {linked:?}");
+        assert!(linked.iter().all(|link| link.starts_with("https:&#x2f;&#x2f;c.example&#x2f;")), "{linked:?}");
     }
 
     #[test]
@@ -170,6 +202,7 @@ mod tests {
             waiting: 41,
             sites: vec![WaitingSite { name: "My site".into(), waiting: 41 }],
             comments: vec![letter().comment],
+            unsubscribe: "https://c.example/u/c".into(),
             public_url: "https://c.example".into(),
         };
         let digest = templates.letter("digest", &digest).unwrap();

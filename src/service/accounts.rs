@@ -9,6 +9,7 @@ use super::Service;
 use super::access::Access;
 use crate::domain::email::Email;
 use crate::domain::ids::{AccountId, SiteId, TokenId};
+use crate::domain::mail_choice::{MailChoice, MailMode};
 use crate::error::Error;
 use crate::keys::{Place, access_token_hash, new_access_token};
 use crate::storage::accounts::{self, Account, Role, Token};
@@ -43,6 +44,7 @@ impl Service {
     /// [`Error::Conflict`] when the address has one already.
     pub async fn add_account(&self, new: NewAccount) -> Result<AccountId, Error> {
         let id = AccountId(self.ids.next());
+        let mode = if new.role == Role::Moderator { MailMode::Each } else { MailMode::None };
         let hashes = self.keys.email_hashes(&new.email);
         let mut account = Account {
             id,
@@ -51,7 +53,7 @@ impl Service {
             name: new.email.as_str().split('@').next().unwrap_or_default().to_owned(),
             role: new.role,
             password_hash: new.password.as_deref().map(hash_password).transpose()?,
-            wants_mail: new.role == Role::Moderator,
+            mail: (&MailChoice { mode, quiet: None }).into(),
             created_at: self.clock.now(),
             disabled_at: None,
         };
@@ -78,6 +80,12 @@ impl Service {
     pub async fn account_by_email(&self, email: &Email) -> Result<Account, Error> {
         let hashes = self.keys.email_hashes(email);
         self.db.read(move |conn| accounts::find_by_email(conn, &hashes)).await?.ok_or(Error::NotFound)
+    }
+
+    /// From now on an account wants mail so. [`Error::NotFound`] when there is no such account.
+    pub async fn set_mail_choice(&self, account: AccountId, choice: MailChoice) -> Result<(), Error> {
+        let is_there = self.db.write(move |tx| accounts::set_mail_choice(tx, account, &choice)).await?;
+        if is_there { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// The address of an account.

@@ -11,6 +11,7 @@ use super::Service;
 use super::private_fields::Sender;
 use crate::domain::comment::{Action, Badge, HoldReason, Status, Via};
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, SiteId};
+use crate::domain::mail_choice::MailChoice;
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -43,7 +44,7 @@ enum Record<'a> {
         name: &'a str,
         role: Role,
         sites: &'a [SiteId],
-        wants_mail: bool,
+        mail: MailChoice,
         created_at: Timestamp,
         disabled_at: Option<Timestamp>,
     },
@@ -255,7 +256,7 @@ impl Export<'_> {
             name: &row.name,
             role: row.role,
             sites,
-            wants_mail: row.wants_mail,
+            mail: row.mail.choice(),
             created_at: row.created_at,
             disabled_at: row.disabled_at,
         })

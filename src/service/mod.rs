@@ -7,6 +7,8 @@ pub mod accounts;
 pub mod copy;
 pub mod export;
 mod in_flight;
+pub mod mail_links;
+pub mod mails;
 pub mod moderation;
 pub mod own;
 pub mod private_fields;

@@ -51,10 +51,10 @@ pub struct Order {
 }
 
 /// An order, who gave it, and when.
-struct Ruling<'a> {
-    order: &'a Order,
-    authority: &'a Authority,
-    now: Timestamp,
+pub(super) struct Ruling<'a> {
+    pub order: &'a Order,
+    pub authority: &'a Authority,
+    pub now: Timestamp,
 }
 
 /// Where a comment stood before, who had put it there, and when.
@@ -78,7 +78,7 @@ pub struct Decided {
 }
 
 /// The events that are decisions, and so can be taken back.
-fn is_decision(action: Action) -> bool {
+pub(super) fn is_decision(action: Action) -> bool {
     matches!(action, Action::Approved | Action::Rejected | Action::MarkedSpam | Action::Held)
 }
 
@@ -106,7 +106,7 @@ impl Service {
             .await
     }
 
-    fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
+    pub(super) fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
         let Ruling { order, authority, now } = ruling;
         let comment = visible_to(tx, &authority.access, &order.target)?;
         let previous = previous(tx, &comment)?;
@@ -141,25 +141,30 @@ impl Service {
     /// account had decided and somebody else has decided after it.
     pub async fn undo(self: &Arc<Self>, authority: Authority, target: Target) -> Result<Decided, Error> {
         let (service, now) = (self.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                let comment = visible_to(tx, &authority.access, &target)?;
-                let last = undoable(&tx.log_of(target.id)?, authority.access.account)?;
-                let replaced = comment.replaced_text();
-                let change = StateChange {
-                    to: Some(last),
-                    waiting_edit: replaced.is_some().then(|| Some(comment.text())),
-                    text: replaced,
-                    ..StateChange::default()
-                };
-                let previous = previous(tx, &comment)?;
-                let after = comments::change(tx, &comment, &change)?;
-                let mut event = service.event(&comment, authority.actor(now), Action::Undone);
-                event.to_status = Some(after.status);
-                tx.log(event);
-                Ok(Decided { comment: after, previous })
-            })
-            .await
+        self.db.write(move |tx| service.undo_in(tx, &authority, (&target, now))).await
+    }
+
+    pub(super) fn undo_in(
+        &self,
+        tx: &mut Tx<'_>,
+        authority: &Authority,
+        (target, now): (&Target, Timestamp),
+    ) -> Result<Decided, Error> {
+        let comment = visible_to(tx, &authority.access, target)?;
+        let last = undoable(&tx.log_of(target.id)?, authority.access.account)?;
+        let replaced = comment.replaced_text();
+        let change = StateChange {
+            to: Some(last),
+            waiting_edit: replaced.is_some().then(|| Some(comment.text())),
+            text: replaced,
+            ..StateChange::default()
+        };
+        let previous = previous(tx, &comment)?;
+        let after = comments::change(tx, &comment, &change)?;
+        let mut event = self.event(&comment, authority.actor(now), Action::Undone);
+        event.to_status = Some(after.status);
+        tx.log(event);
+        Ok(Decided { comment: after, previous })
     }
 
     /// Drops the waiting edit of a public comment; the approved text stands. [`Error::Conflict`] when none waits.
@@ -234,7 +239,7 @@ fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comme
 
 /// The state before the last decision, if this account may take it back: its own, or that of somebody else when it has
 /// made no decision on the comment itself. Whoever had decided and was overruled must not overrule in turn by the way.
-fn undoable(log: &[Event], account: AccountId) -> Result<Status, Error> {
+pub(super) fn undoable(log: &[Event], account: AccountId) -> Result<Status, Error> {
     let made_by_them = |event: &Event| is_decision(event.action) && event.account_id == Some(account);
     match log.last().filter(|event| is_decision(event.action)) {
         Some(last) if made_by_them(last) || !log.iter().any(made_by_them) => {

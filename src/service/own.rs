@@ -161,9 +161,8 @@ impl Service {
         self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
-        let waited = comment.waiting_edit.is_some();
         if text.name == base.name && text.website == base.website && text.body == base.body {
-            let waits = waited && comment.status == Status::Approved;
+            let waits = comment.waiting_edit.is_some() && comment.status == Status::Approved;
             return Ok(if waits { Edited::Waits(comment) } else { Edited::Applied(comment) });
         }
         let site = self.sites.by_id(comment.site_id)?;
@@ -182,12 +181,12 @@ impl Service {
         };
         let after = comments::change(tx, &comment, &change)?;
         tx.log(self.event(&comment, Actor::author(now), Action::Edited));
+        // A mail that has left shows the old text, and its links decide on nothing else.
+        if waits || after.status == Status::Pending {
+            tx.enqueue(self.tell_moderators(&comment, now).about_an_edit());
+        }
         if !waits {
             return Ok(Edited::Applied(after));
-        }
-        // The mail shows the text that waits when it leaves: one for all versions of an edit is enough.
-        if !waited {
-            tx.enqueue(self.tell_moderators(&comment, now));
         }
         Ok(Edited::Waits(after))
     }

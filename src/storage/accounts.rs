@@ -8,6 +8,7 @@ use super::schema::{account_sites, accounts, tokens};
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
 use crate::domain::ids::{AccountId, SiteId, TokenId};
+use crate::domain::mail_choice::{MailChoice, MailMode, QuietHours};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -39,12 +40,71 @@ pub struct Account {
     pub role: Role,
     /// Argon2id, if it has a password.
     pub password_hash: Option<String>,
-    /// Whether it is told by mail of comments that wait.
-    pub wants_mail: bool,
+    /// How it wants to be told by mail of comments that wait.
+    #[diesel(embed)]
+    pub mail: MailColumns,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it lost every right.
     pub disabled_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// How it wants mail; an account that lost its rights wants none.
+    pub fn mail_choice(&self) -> MailChoice {
+        let mut choice = self.mail.choice();
+        if self.disabled_at.is_some() {
+            choice.mode = MailMode::None;
+        }
+        choice
+    }
+}
+
+/// A [`MailChoice`] as it is stored.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = accounts, treat_none_as_default_value = false, treat_none_as_null = true)]
+#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
+#[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
+pub struct MailColumns {
+    wants_mail: bool,
+    digest_minutes: Option<i16>,
+    quiet_from: Option<i16>,
+    quiet_to: Option<i16>,
+    time_zone: Option<String>,
+}
+
+impl MailColumns {
+    /// The choice.
+    pub fn choice(&self) -> MailChoice {
+        let digest = self.digest_minutes.and_then(|minutes| MailMode::digest(minutes.into()).ok());
+        let mode = if self.wants_mail { digest.unwrap_or(MailMode::Each) } else { MailMode::None };
+        let quiet = match (self.quiet_from, self.quiet_to, &self.time_zone) {
+            (Some(from), Some(to), Some(zone)) => QuietHours::new(from.into(), to.into(), zone).ok(),
+            _ => None,
+        };
+        MailChoice { mode, quiet }
+    }
+}
+
+impl From<&MailChoice> for MailColumns {
+    fn from(choice: &MailChoice) -> Self {
+        let quiet = choice.quiet.as_ref().map(QuietHours::parts);
+        let small = |minute: u16| i16::try_from(minute).ok();
+        let MailChoice { mode, .. } = choice;
+        Self {
+            wants_mail: *mode != MailMode::None,
+            digest_minutes: if let MailMode::Digest(minutes) = mode { small(*minutes) } else { None },
+            quiet_from: quiet.and_then(|(from, _, _)| small(from)),
+            quiet_to: quiet.and_then(|(_, to, _)| small(to)),
+            time_zone: quiet.map(|(_, _, zone)| zone.to_owned()),
+        }
+    }
+}
+
+/// Stores how an account wants mail; `false` when there is no such account.
+pub fn set_mail_choice(tx: &mut Tx<'_>, id: AccountId, choice: &MailChoice) -> Result<bool, Error> {
+    let columns = MailColumns::from(choice);
+    Ok(on!(tx.conn(), |c| diesel::update(accounts::table.find(id)).set(&columns).execute(c))? == 1)
 }
 
 /// An access token; the secret itself is not stored.

@@ -4,6 +4,7 @@
 use diesel::prelude::*;
 
 use super::articles::Article;
+use super::comments::Comment;
 use super::conn::{Conn, on};
 use super::schema::{articles, comments};
 use crate::domain::comment::{Badge, Status};
@@ -264,6 +265,41 @@ fn rows_before(conn: &mut Conn, article: ArticleId, sort: Sort, target: &PublicC
             better + above
         }
     })
+}
+
+/// What readers see around a comment, or would if it were public.
+#[derive(Debug, Clone)]
+pub struct Around {
+    /// What it answers, the root first.
+    pub above: Vec<PublicComment>,
+    /// The last answers before it to the same comment.
+    pub beside: Vec<PublicComment>,
+}
+
+/// So many answers to the same comment are shown, found among so many rows before it.
+const BESIDE: usize = 3;
+const ROWS_BEFORE: i64 = 20;
+
+/// The thread around a comment: a few rows, whatever its size.
+pub fn around(conn: &mut Conn, comment: &Comment) -> Result<Around, Error> {
+    let Some(parent) = comment.parent_id else { return Ok(Around { above: Vec::new(), beside: Vec::new() }) };
+    let ids: Vec<CommentId> = ReadingPath(comment.path.clone()).above();
+    let mut above: Vec<PublicComment> = on!(&mut *conn, |c| comments::table
+        .filter(comments::id.eq_any(&ids))
+        .select(PublicComment::as_select())
+        .load(c))?;
+    above.sort_by_key(|row| row.depth);
+    let start = above.last().map(|row| row.path.as_slice()).unwrap_or_default();
+    let before: Vec<PublicComment> = on!(conn, |c| listed!(comment.article_id)
+        .filter(comments::path.gt(start))
+        .filter(comments::path.lt(&comment.path))
+        .order(comments::path.desc())
+        .limit(ROWS_BEFORE)
+        .load(c))?;
+    let answers = before.into_iter().filter(|row| row.parent_id == Some(parent) && row.status == Status::Approved);
+    let mut beside: Vec<PublicComment> = answers.take(BESIDE).collect();
+    beside.reverse();
+    Ok(Around { above, beside })
 }
 
 /// The newest approved comments of a site, each with its article.

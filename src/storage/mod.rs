@@ -23,6 +23,7 @@ pub mod idempotency;
 #[cfg(feature = "postgres")]
 mod listener;
 pub mod listing;
+pub mod mails;
 pub mod meta;
 pub mod migrations;
 pub mod neighbours;

@@ -27,9 +27,13 @@ named_enum! {
     }
 }
 
-/// Nothing of ours waits longer: pauses and the wait for a summary are an hour at most, and a claim a minute. What is due
-/// later was written by a clock that was ahead, and is due now.
+/// No work of ours but a summary waits longer: pauses are an hour at most, and a claim a minute. What is due later was
+/// written by a clock that was ahead, and is due now.
 const LONGEST_WAIT: Duration = Duration::from_mins(61);
+
+/// The same for a summary: a day of gathering, and then somebody's quiet hours, which on one night of the year are a day and
+/// an hour.
+const LONGEST_WAIT_OF_DIGESTS: Duration = Duration::from_hours(49);
 
 /// A row as it is queued and claimed.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]
@@ -100,6 +104,18 @@ impl OutboxRow {
     #[must_use]
     pub fn due(self, at: Timestamp) -> Self {
         Self { due_at: Some(at), ..self }
+    }
+
+    /// The same work about an edit of the comment. One that waits is enough.
+    #[must_use]
+    pub fn about_an_edit(self) -> Self {
+        let key = self.comment_id.map(|comment| format!("edit:{comment}"));
+        Self { dedupe_key: key, ..self }
+    }
+
+    /// Whether it was made by [`OutboxRow::about_an_edit`].
+    pub fn is_about_an_edit(&self) -> bool {
+        self.dedupe_key.as_ref().is_some_and(|key| key.starts_with("edit:"))
     }
 
     /// The key under which it waits.
@@ -176,8 +192,13 @@ fn due(tx: &mut Tx<'_>, kinds: &[Kind], now: Timestamp, limit: i64) -> Result<Ve
     let mut found = due_between(tx, kinds, (Timestamp(i64::MIN), now), limit)?;
     let room = limit - i64::try_from(found.len()).unwrap_or(limit);
     if room > 0 {
-        let astray = (now.plus(LONGEST_WAIT), Timestamp(i64::MAX));
-        found.extend(due_between(tx, kinds, astray, room)?);
+        let others: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::MailDigest).collect();
+        found.extend(due_between(tx, &others, (now.plus(LONGEST_WAIT), Timestamp(i64::MAX)), room)?);
+    }
+    let room = limit - i64::try_from(found.len()).unwrap_or(limit);
+    if room > 0 && kinds.contains(&Kind::MailDigest) {
+        let astray = (now.plus(LONGEST_WAIT_OF_DIGESTS), Timestamp(i64::MAX));
+        found.extend(due_between(tx, &[Kind::MailDigest], astray, room)?);
     }
     Ok(found)
 }

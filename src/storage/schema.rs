@@ -180,6 +180,10 @@ table! {
         wants_mail -> Bool,
         created_at -> BigInt,
         disabled_at -> Nullable<BigInt>,
+        digest_minutes -> Nullable<SmallInt>,
+        quiet_from -> Nullable<SmallInt>,
+        quiet_to -> Nullable<SmallInt>,
+        time_zone -> Nullable<Text>,
     }
 }
 

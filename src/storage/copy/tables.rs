@@ -273,6 +273,10 @@ rows! {
         wants_mail: bool,
         created_at: i64,
         disabled_at: Option<i64>,
+        digest_minutes: Option<i16>,
+        quiet_from: Option<i16>,
+        quiet_to: Option<i16>,
+        time_zone: Option<String>,
     }
 
     account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {

@@ -3,11 +3,14 @@
 mod corpora;
 mod errors;
 mod form;
+mod hostile;
 mod instances;
 mod limits;
+mod links;
 mod metrics;
 mod moderation;
 mod order;
+mod outbox;
 mod own;
 mod privacy;
 mod races;

@@ -63,7 +63,7 @@ fn copied(app: &TestApp) -> PathBuf {
 }
 
 /// Adds the new key and moves the database to it; the instances look when they should.
-async fn begin(app: &TestApp, command: &Service) {
+pub(super) async fn begin(app: &TestApp, command: &Service) {
     command.keys.add_first(&mut command.keys.hold_file().unwrap()).unwrap();
     command.announce_key().await.unwrap();
     app.service.refresh_keys().await.unwrap();
@@ -71,7 +71,7 @@ async fn begin(app: &TestApp, command: &Service) {
     command.use_announced_key().await.unwrap();
 }
 
-async fn go_to_the_end(command: &Service) {
+pub(super) async fn go_to_the_end(command: &Service) {
     while !command.reseal_some().await.unwrap().is_last {}
 }
 

@@ -123,7 +123,28 @@ fn exit_codes_and_messages() {
     assert_eq!(code(&["migrate"]), 0);
     assert_eq!(code(&["doctor"]), 1, "mail goes into files only, and the doctor says so");
     let accounts = installation.done(&["account", "list"]);
-    assert_eq!(accounts, "a@example.org\tmoderator\tdefault\tmail");
+    assert_eq!(accounts, "a@example.org\tmoderator\tdefault\tone mail about each comment");
+    let mail =
+        |arguments: &[&str]| installation.done(&[&["account", "mail", "--email", "a@example.org"], arguments].concat());
+    assert_eq!(mail(&["--digest"]), "one mail about all that came, after 60 minutes");
+    let night = ["--quiet", "22:00-07:30", "--zone", "Europe/Berlin"];
+    let quiet = "one mail about all that came, after 60 minutes; none from 22:00 to 07:30 (Europe/Berlin)";
+    assert_eq!(mail(&night), quiet);
+    assert_eq!(mail(&[]), quiet, "without an option it tells how it is");
+    assert_eq!(mail(&["--none", "--quiet", "off"]), "no mail");
+    assert_eq!(mail(&["--digest", "1440"]), "one mail about all that came, after 1440 minutes");
+    assert_eq!(mail(&["--each"]), "one mail about each comment");
+    for wrong in [
+        &["--digest", "5"][..],
+        &["--each", "--none"],
+        &["--quiet", "22-7"],
+        &["--quiet", "24:00-07:00"],
+        &["--quiet", "22:00-07:00", "--zone", "Nowhere/Town"],
+        &["--zone", "Europe/Berlin"],
+    ] {
+        assert_eq!(code(&[&["account", "mail", "--email", "a@example.org"], wrong].concat()), 2, "{wrong:?}");
+    }
+    assert_eq!(code(&["account", "mail", "--email", "b@example.org"]), 1);
     let mut with_password =
         installation.command(&["account", "add", "--email", "c@example.org", "--role", "admin", "--password-stdin"]);
     let mut child = with_password.stdin(std::process::Stdio::piped()).spawn().unwrap();

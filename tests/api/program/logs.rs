@@ -1,11 +1,16 @@
 //! Logs are free of people, whatever level the operator asks for: libraries that print whole mails, texts and the values of
 //! statements at `debug` are not heard.
 
+use afterword::domain::comment::Decision;
+use afterword::domain::ids::{AccountId, CommentId};
+use afterword::domain::time::Timestamp;
+use afterword::keys::{DecisionLink, Keys};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
 use crate::support::postgres;
 use crate::support::program::{Installation, SmtpPeer, wait_until};
+use crate::support::rows::uuid;
 
 /// Everything that must not be heard; each stands somewhere in the requests below.
 const CANARIES: [&str; 7] = [
@@ -41,12 +46,28 @@ fn sing(installation: &Installation, mail_came: impl FnMut() -> bool) -> Vec<Str
     assert_eq!(edit.send().unwrap().status(), 200);
     let wrong = client.get(format!("{}/api/v1/moderation/comments", running.url)).bearer_auth("awt_nightingale");
     assert_eq!(wrong.send().unwrap().status(), 401);
+    let links = [links_of(installation), vec!["/m/nightingale".to_owned(), "/u/nightingale".to_owned()]].concat();
+    for link in &links {
+        for request in [client.get(format!("{}{link}", running.url)), client.post(format!("{}{link}", running.url))] {
+            assert!(request.send().unwrap().status().as_u16() < 500);
+        }
+    }
     let approve = format!("{}/api/v1/moderation/comments/{id}/approve", running.url);
     assert_eq!(client.post(approve).bearer_auth(&token).send().unwrap().status(), 200);
     let list = format!("{}/api/v1/sites/default/comments?article=/coal-mine", running.url);
     assert!(client.get(list).send().unwrap().text().unwrap().contains("sang"));
     assert!(running.stop().success());
-    vec![token, author.to_owned()]
+    let tokens = links.iter().map(|link| link[3..].to_owned());
+    tokens.chain([token, author.to_owned()]).collect()
+}
+
+/// Links as mails of this installation have them.
+fn links_of(installation: &Installation) -> Vec<String> {
+    let keys = Keys::load(&installation.path("data/secret.key")).unwrap().unwrap();
+    let (comment, account) = (CommentId(uuid(1)), AccountId(uuid(2)));
+    let ends_at = Timestamp(i64::MAX / 2);
+    let decide = DecisionLink { comment, version: 1, decision: Decision::Approve, account, ends_at };
+    vec![format!("/m/{}", keys.decision_token(&decide)), format!("/u/{}", keys.unsubscribe_token(account))]
 }
 
 fn listen(installation: &Installation, secrets: &[String]) {

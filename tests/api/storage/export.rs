@@ -8,6 +8,7 @@ use afterword::config::Config;
 use afterword::domain::comment::{HoldReason, Status};
 use afterword::domain::hex::hex;
 use afterword::domain::ids::{AccountId, AuthorId, TokenId};
+use afterword::domain::mail_choice::{MailChoice, MailMode};
 use afterword::service::Service;
 use afterword::service::accounts::email_place;
 use afterword::service::private_fields::{Sender, comment_email_place, comment_sender_place};
@@ -46,7 +47,7 @@ async fn fill(service: &Service) {
         name: "ann".into(),
         role: Role::Moderator,
         password_hash: Some("$argon2id$secret-password-hash".into()),
-        wants_mail: true,
+        mail: (&MailChoice { mode: MailMode::Each, quiet: None }).into(),
         created_at: NOW,
         disabled_at: None,
     };

@@ -5,6 +5,7 @@ pub mod app;
 pub mod clock;
 pub mod database;
 pub mod figures;
+pub mod mails;
 pub mod pooler;
 pub mod postgres;
 pub mod program;

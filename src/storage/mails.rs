@@ -1,0 +1,104 @@
+//! The mails of the outbox as administrators see them: what waits, what left, what was given up and is to be sent again.
+
+use diesel::prelude::*;
+
+use super::conn::{Conn, on};
+use super::outbox::{Kind, OutboxRow};
+use super::schema::outbox;
+use super::tx::Tx;
+use crate::domain::comment::named_enum;
+use crate::domain::ids::{AccountId, CommentId, OutboxId};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+
+/// The work that is a mail.
+const MAILS: [Kind; 2] = [Kind::MailModerator, Kind::MailDigest];
+
+named_enum! {
+    /// How far a mail is.
+    MailState {
+        /// It is due now or later, or on its way.
+        Waiting = 0 => "waiting",
+        /// It was given up.
+        Failed = 1 => "failed",
+        /// It left.
+        Sent = 2 => "sent",
+    }
+}
+
+impl OutboxRow {
+    /// How far it is.
+    pub fn mail_state(&self) -> MailState {
+        match (self.failed_at, self.finished_at) {
+            (Some(_), _) => MailState::Failed,
+            (None, Some(_)) => MailState::Sent,
+            (None, None) => MailState::Waiting,
+        }
+    }
+}
+
+/// Which mails to read.
+#[derive(Debug, Clone, Copy)]
+pub struct MailFilter {
+    /// Only those that are so far; none means all.
+    pub state: Option<MailState>,
+    /// Only those that were queued before this one.
+    pub before: Option<OutboxId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Mails, the newest first.
+pub fn page(conn: &mut Conn, filter: MailFilter) -> Result<Vec<OutboxRow>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = outbox::table
+            .filter(outbox::kind.eq_any(MAILS))
+            .order(outbox::id.desc())
+            .limit(filter.limit)
+            .select(OutboxRow::as_select())
+            .into_boxed();
+        query = match filter.state {
+            None => query,
+            Some(MailState::Waiting) => query.filter(outbox::due_at.is_not_null()),
+            Some(MailState::Failed) => query.filter(outbox::failed_at.is_not_null()),
+            Some(MailState::Sent) => query.filter(outbox::finished_at.is_not_null()),
+        };
+        if let Some(before) = filter.before {
+            query = query.filter(outbox::id.lt(before));
+        }
+        query.load(c)
+    })?)
+}
+
+/// Makes mails that were given up due now, as if they had just been queued: these, or (none) all of them. Returns how many.
+pub fn send_again(tx: &mut Tx<'_>, ids: Option<&[OutboxId]>, now: Timestamp) -> Result<usize, Error> {
+    let anew = (
+        outbox::due_at.eq(Some(now)),
+        outbox::attempts.eq(0),
+        outbox::last_error.eq(None::<String>),
+        // What is given up after days counts from here.
+        outbox::created_at.eq(now),
+        outbox::failed_at.eq(None::<Timestamp>),
+    );
+    let failed = outbox::table.filter(outbox::failed_at.is_not_null()).filter(outbox::kind.eq_any(MAILS));
+    Ok(match ids {
+        Some(ids) => on!(tx.conn(), |c| diesel::update(failed.filter(outbox::id.eq_any(ids))).set(anew).execute(c))?,
+        None => on!(tx.conn(), |c| diesel::update(failed).set(anew).execute(c))?,
+    })
+}
+
+/// Whether a mail about this comment waits for an account and has not been taken up.
+pub fn is_waiting(conn: &mut Conn, account: AccountId, comment: Option<CommentId>) -> Result<bool, Error> {
+    let Some(comment) = comment else { return Ok(false) };
+    let found: Option<OutboxId> = on!(conn, |c| outbox::table
+        .filter(outbox::account_id.eq(account))
+        .filter(outbox::comment_id.eq(comment))
+        .filter(outbox::kind.eq(Kind::MailModerator))
+        .filter(outbox::due_at.is_not_null())
+        .filter(outbox::claim.is_null())
+        .select(outbox::id)
+        .limit(1)
+        .get_result(c)
+        .optional())?;
+    Ok(found.is_some())
+}
