@@ -11,6 +11,7 @@ pub mod listing;
 pub mod policy;
 pub mod privacy;
 pub mod render;
+pub mod rules;
 pub mod search;
 pub mod site;
 pub mod submission;

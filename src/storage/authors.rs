@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use super::conn::{Conn, in_chunks, on};
 use super::schema::authors;
 use crate::domain::ids::{AuthorId, SiteId};
+use crate::domain::rules::subject::History;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -27,6 +28,13 @@ pub struct Author {
     pub spam: i64,
     /// When their first comment came.
     pub created_at: Timestamp,
+}
+
+impl Author {
+    /// How their comments fared.
+    pub fn history(&self) -> History {
+        History { approved: self.approved, rejected: self.rejected, spam: self.spam }
+    }
 }
 
 /// Writes new authors, sixteen or four per statement.

@@ -30,6 +30,7 @@ pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
+pub mod rules;
 mod replica;
 pub mod reseal;
 pub mod schema;
