@@ -17,7 +17,7 @@ pub enum ApiError {
     #[error(transparent)]
     Core(#[from] Error),
     /// The body is too large.
-    #[error("The body is larger than 256 KiB.")]
+    #[error("The body is larger than 256 KiB, or a word list larger than 2 MiB.")]
     BodyTooLarge,
     /// The body has a type that nobody reads here.
     #[error("{0}")]

@@ -93,7 +93,8 @@ impl FromRequest for Administrator {
     }
 }
 
-async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
+/// Whose access token it is.
+pub(super) async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
     let missing = Error::Unauthenticated("Send an access token: Authorization: Bearer, a space, and the token.");
     let token = request::bearer(request.headers())?.ok_or(missing)?;
     match state.service.access_by_token(token).await? {

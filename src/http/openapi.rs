@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, metrics, operator, own, queue, reading};
+use super::{comments, decisions, metrics, operator, own, queue, reading, rules, simulate};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,8 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
+        rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
+        rules::write_words, simulate::simulate,
     ),
 )]
 struct Document;

@@ -10,6 +10,7 @@ mod in_flight;
 pub mod moderation;
 pub mod own;
 pub mod private_fields;
+pub mod replay;
 pub mod rotation;
 pub mod rulebook;
 pub mod rules;

@@ -26,12 +26,20 @@ use crate::storage::meta;
 /// A rule at one version.
 type Versioned = (i64, Arc<Rule>);
 
-/// All rules at one revision.
-struct Snapshot {
-    revision: i64,
-    compiled: HashMap<RuleId, Versioned>,
+/// The rules that comments meet, site by site.
+#[derive(Clone)]
+pub(super) struct Sets {
     everywhere: Arc<RuleSet>,
     by_site: HashMap<SiteId, Arc<RuleSet>>,
+}
+
+/// All rules at one revision.
+pub(super) struct Snapshot {
+    revision: i64,
+    compiled: HashMap<RuleId, Versioned>,
+    /// In the order in which they are asked.
+    order: Vec<(Option<SiteId>, RuleId)>,
+    pub(super) sets: Sets,
 }
 
 /// The rules in memory. Reading takes no lock.
@@ -49,10 +57,9 @@ type Loaded = (StoredRule, Option<Vec<u8>>);
 impl RuleBook {
     /// An empty one.
     pub fn new(thresholds: Thresholds) -> Self {
-        let everywhere = Arc::new(RuleSet { rules: Vec::new(), thresholds });
-        let (compiled, by_site) = (HashMap::new(), HashMap::new());
+        let sets = Sets::of_rules(Vec::new(), thresholds);
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot { revision: 0, compiled, everywhere, by_site }),
+            snapshot: ArcSwap::from_pointee(Snapshot { revision: 0, compiled: HashMap::new(), order: Vec::new(), sets }),
             refreshing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
         }
@@ -60,17 +67,44 @@ impl RuleBook {
 
     /// The rules that comments on a site meet.
     pub fn of(&self, site: SiteId) -> Arc<RuleSet> {
-        let snapshot = self.snapshot.load();
-        snapshot.by_site.get(&site).unwrap_or(&snapshot.everywhere).clone()
+        self.snapshot.load().sets.of(site)
+    }
+
+    /// All rules as they are now.
+    pub(super) fn picture(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+}
+
+impl Sets {
+    /// Puts the rules for all sites before those of each; they come in their order.
+    fn of_rules(rules: Vec<(Option<SiteId>, Arc<Rule>)>, thresholds: Thresholds) -> Self {
+        let (mut everywhere, mut by_site) = (Vec::new(), HashMap::<SiteId, Vec<Arc<Rule>>>::new());
+        for (site, rule) in rules {
+            match site {
+                None => everywhere.push(rule),
+                Some(site) => by_site.entry(site).or_default().push(rule),
+            }
+        }
+        let whole = |own: Vec<Arc<Rule>>| {
+            let rules = everywhere.iter().cloned().chain(own).collect();
+            Arc::new(RuleSet { rules, thresholds })
+        };
+        let by_site = by_site.into_iter().map(|(site, own)| (site, whole(own))).collect();
+        Self { everywhere: whole(Vec::new()), by_site }
+    }
+
+    /// The rules that comments on a site meet.
+    pub fn of(&self, site: SiteId) -> Arc<RuleSet> {
+        self.by_site.get(&site).unwrap_or(&self.everywhere).clone()
     }
 }
 
 impl Snapshot {
     /// The next picture. A rule that this program cannot read is left out, and the log says which: a newer one wrote it.
     fn next(&self, revision: i64, loaded: Vec<Loaded>) -> Self {
-        let thresholds = self.everywhere.thresholds;
         let mut compiled = HashMap::with_capacity(loaded.len());
-        let (mut everywhere, mut by_site) = (Vec::new(), HashMap::<SiteId, Vec<Arc<Rule>>>::new());
+        let (mut order, mut rules) = (Vec::new(), Vec::new());
         for (stored, packed) in loaded {
             let known = self.compiled.get(&stored.id).filter(|(version, _)| *version == stored.version);
             let rule = match known {
@@ -84,17 +118,26 @@ impl Snapshot {
                 },
             };
             compiled.insert(stored.id, (stored.version, rule.clone()));
-            match stored.site_id {
-                None => everywhere.push(rule),
-                Some(site) => by_site.entry(site).or_default().push(rule),
-            }
+            order.push((stored.site_id, stored.id));
+            rules.push((stored.site_id, rule));
         }
-        let whole = |own: Vec<Arc<Rule>>| {
-            let rules = everywhere.iter().cloned().chain(own).collect();
-            Arc::new(RuleSet { rules, thresholds })
-        };
-        let by_site = by_site.into_iter().map(|(site, own)| (site, whole(own))).collect();
-        Self { revision, compiled, everywhere: whole(Vec::new()), by_site }
+        let sets = Sets::of_rules(rules, self.sets.everywhere.thresholds);
+        Self { revision, compiled, order, sets }
+    }
+
+    /// The rules of a site, or those for all sites, in order.
+    pub(super) fn rules_of(&self, site: Option<SiteId>) -> Vec<(RuleId, Arc<Rule>)> {
+        let own = self.order.iter().filter(|(of, _)| *of == site);
+        own.filter_map(|(_, id)| Some((*id, self.compiled.get(id)?.1.clone()))).collect()
+    }
+
+    /// What comments would meet with these rules in place of those of a site, or of those for all sites.
+    pub(super) fn with(&self, site: Option<SiteId>, own: Vec<Arc<Rule>>) -> Sets {
+        let others = self.order.iter().filter(|(of, _)| *of != site);
+        let mut rules: Vec<_> =
+            others.filter_map(|(of, id)| Some((*of, self.compiled.get(id)?.1.clone()))).collect();
+        rules.extend(own.into_iter().map(|rule| (site, rule)));
+        Sets::of_rules(rules, self.sets.everywhere.thresholds)
     }
 }
 

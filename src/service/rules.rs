@@ -55,7 +55,7 @@ pub struct RuleTarget {
 
 impl Access {
     /// [`Error::NotFound`] unless they may see and change the rules of a site (none: those for all sites).
-    fn require_rules_of(&self, site: Option<SiteId>) -> Result<(), Error> {
+    pub(super) fn require_rules_of(&self, site: Option<SiteId>) -> Result<(), Error> {
         match site {
             Some(site) => self.require(site),
             None if self.role == Role::Admin => Ok(()),

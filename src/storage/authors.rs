@@ -48,6 +48,11 @@ pub fn find_anywhere(conn: &mut Conn, id: AuthorId) -> Result<Option<Author>, Er
     Ok(on!(conn, |c| authors::table.find(id).select(Author::as_select()).get_result(c).optional())?)
 }
 
+/// The authors with these ids, as far as they are there.
+pub fn by_ids(conn: &mut Conn, ids: &[AuthorId]) -> Result<Vec<Author>, Error> {
+    Ok(on!(conn, |c| authors::table.filter(authors::id.eq_any(ids)).select(Author::as_select()).load(c))?)
+}
+
 /// The author with this id on this site.
 pub fn find(conn: &mut Conn, site: SiteId, id: AuthorId) -> Result<Option<Author>, Error> {
     Ok(find_anywhere(conn, id)?.filter(|author| author.site_id == site))
