@@ -282,10 +282,7 @@ fn lists(conn: &mut Conn, site: Option<SiteId>, ids: &[RuleId]) -> Result<HashMa
 }
 
 /// All proposed rules, compiled with their lists; all faults at once.
-async fn compiled(
-    proposal: Proposal,
-    lists: HashMap<RuleId, Vec<u8>>,
-) -> Result<(Vec<Arc<Rule>>, Proposal), Error> {
+async fn compiled(proposal: Proposal, lists: HashMap<RuleId, Vec<u8>>) -> Result<(Vec<Arc<Rule>>, Proposal), Error> {
     let work = tokio::task::spawn_blocking(move || {
         let proposed = match &proposal {
             Proposal::One(one) => std::slice::from_ref(one),

@@ -20,8 +20,8 @@ use crate::domain::rules::judge::{RuleSet, Thresholds};
 use crate::domain::rules::subject::Subject;
 use crate::domain::site::Site;
 use crate::error::Error;
-use crate::storage::rules::{self, StoredRule};
 use crate::storage::meta;
+use crate::storage::rules::{self, StoredRule};
 
 /// A rule at one version.
 type Versioned = (i64, Arc<Rule>);
@@ -59,7 +59,12 @@ impl RuleBook {
     pub fn new(thresholds: Thresholds) -> Self {
         let sets = Sets::of_rules(Vec::new(), thresholds);
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot { revision: 0, compiled: HashMap::new(), order: Vec::new(), sets }),
+            snapshot: ArcSwap::from_pointee(Snapshot {
+                revision: 0,
+                compiled: HashMap::new(),
+                order: Vec::new(),
+                sets,
+            }),
             refreshing: tokio::sync::Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
         }
@@ -134,8 +139,7 @@ impl Snapshot {
     /// What comments would meet with these rules in place of those of a site, or of those for all sites.
     pub(super) fn with(&self, site: Option<SiteId>, own: Vec<Arc<Rule>>) -> Sets {
         let others = self.order.iter().filter(|(of, _)| *of != site);
-        let mut rules: Vec<_> =
-            others.filter_map(|(of, id)| Some((*of, self.compiled.get(id)?.1.clone()))).collect();
+        let mut rules: Vec<_> = others.filter_map(|(of, id)| Some((*of, self.compiled.get(id)?.1.clone()))).collect();
         rules.extend(own.into_iter().map(|rule| (site, rule)));
         Sets::of_rules(rules, self.sets.everywhere.thresholds)
     }

@@ -1,7 +1,6 @@
 //! Rules as their authors see them: listed, written, ordered, taken away. A moderator has those of their sites; those for
 //! all sites are the administrators'. What somebody may not see is [`Error::NotFound`] for them.
 
-
 use serde_json::{Map, Value};
 
 use super::Service;

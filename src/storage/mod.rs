@@ -30,9 +30,9 @@ pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
-pub mod rules;
 mod replica;
 pub mod reseal;
+pub mod rules;
 pub mod schema;
 pub mod shared_limits;
 pub mod site_counts;

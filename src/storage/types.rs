@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
-use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId};
+use crate::domain::ids::{
+    AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
+};
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 

@@ -369,7 +369,9 @@ fn time_of_day(condition: &Condition, site: &mut Site<'_>) -> Option<Test> {
 fn minutes(text: &str) -> Result<i16, (&'static str, String)> {
     let read = || {
         let (hours, minutes) = text.split_once(':')?;
-        let two = |text: &str| text.parse::<i16>().ok().filter(|_| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()));
+        let two = |text: &str| {
+            text.parse::<i16>().ok().filter(|_| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()))
+        };
         let (hours, minutes) = (two(hours)?, two(minutes)?);
         (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
     };
@@ -413,4 +415,132 @@ fn domain(text: &str) -> Result<String, (&'static str, String)> {
 fn read_language(text: &str) -> Result<Lang, (&'static str, String)> {
     let wrong = "It must be a language code like en or de; docs/rules.md has the list.";
     language::by_code(text).ok_or_else(|| ("unknown_value", wrong.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::subject::{History, Subject};
+    use super::*;
+    use serde_json::json;
+
+    const NOON: Timestamp = Timestamp(1_767_268_800_000_000);
+
+    fn subject(body: &str) -> Subject<'_> {
+        Subject {
+            name: "Ada",
+            email: Some("ada@mail.example.org"),
+            website: Some("https://blog.example.com/x"),
+            body,
+            body_html: "<p><a href=\"https://a/\" rel=\"x\">a</a> <a href=\"https://b/\" rel=\"x\">b</a></p>",
+            author: History { approved: 3, rejected: 1, spam: 0 },
+            address: network("192.0.2.7"),
+            at: NOON,
+        }
+    }
+
+    fn compiled(conditions: serde_json::Value) -> Rule {
+        let mut faults = Vec::new();
+        let rule = json!({"name": "n", "conditions": conditions, "effect": {"score": 1}});
+        let draft = Draft::read(rule, "", &mut faults).unwrap_or_else(|| panic!("{faults:?}"));
+        Rule::compile(&draft, &[], "").unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    fn says(condition: &serde_json::Value, subject: &Subject<'_>) -> Option<String> {
+        compiled(json!([condition])).ask(&View::of(subject)).matched
+    }
+
+    #[test]
+    fn each_condition_and_its_opposite() {
+        let german = "Das ist ein ziemlich langer deutscher Satz, in dem nichts steht, was nicht deutsch wäre. ![a](b)";
+        for (mut condition, holds) in [
+            (json!({"on": "body", "is": "contains_word", "values": ["satz"]}), true),
+            (json!({"on": "body", "is": "contains_word", "values": ["sat"]}), false),
+            (json!({"on": "body", "is": "contains", "values": ["nope", "SAT"]}), true),
+            (json!({"on": "name", "is": "equals", "values": ["ADA"]}), true),
+            (json!({"on": "name", "is": "equals", "values": ["Ad"]}), false),
+            (json!({"on": "email", "is": "matches", "values": ["x", "@mail\\."]}), true),
+            (json!({"on": "anywhere", "is": "contains", "values": ["blog.example.com/x"]}), true),
+            (json!({"on": "email_domain", "is": "within", "values": ["Example.ORG"]}), true),
+            (json!({"on": "email_domain", "is": "within", "values": ["ample.org"]}), false),
+            (json!({"on": "website_domain", "is": "within", "values": ["*.example.com"]}), true),
+            (json!({"on": "links", "is": "more_than", "values": [1]}), true),
+            (json!({"on": "links", "is": "more_than", "values": [2]}), false),
+            (json!({"on": "images", "is": "less_than", "values": [2]}), true),
+            (json!({"on": "length", "is": "more_than", "values": [1000]}), false),
+            (json!({"on": "language", "is": "one_of", "values": ["en", "de"]}), true),
+            (json!({"on": "language", "is": "one_of", "values": ["fr"]}), false),
+            (json!({"on": "author", "is": "new", "values": []}), false),
+            (json!({"on": "author_approved", "is": "more_than", "values": [2]}), true),
+            (json!({"on": "author_spam", "is": "less_than", "values": [1]}), true),
+            (json!({"on": "author_rejected", "is": "more_than", "values": [1]}), false),
+            (json!({"on": "address", "is": "within", "values": ["192.0.2.0/24"]}), true),
+            (json!({"on": "address", "is": "within", "values": ["::ffff:192.0.2.7", "2001:db8::/32"]}), true),
+            (json!({"on": "address", "is": "within", "values": ["198.51.100.0/24"]}), false),
+            (json!({"on": "time", "is": "between", "values": ["12:00", "12:01"]}), true),
+            (json!({"on": "time", "is": "between", "values": ["12:01", "12:00"]}), false),
+            (json!({"on": "time", "is": "between", "values": ["13:00", "02:00"], "zone": "Europe/Berlin"}), true),
+        ] {
+            let subject = subject(german);
+            assert_eq!(says(&condition, &subject).is_some(), holds, "{condition}");
+            condition["not"] = json!(true);
+            assert_eq!(says(&condition, &subject).is_some(), !holds, "not: {condition}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_tell_holds_neither_way() {
+        let blind = Subject { email: None, address: network("192.0.2.0/24"), ..subject("short") };
+        for mut condition in [
+            json!({"on": "language", "is": "one_of", "values": ["en"]}),
+            json!({"on": "email_domain", "is": "within", "values": ["org"]}),
+            json!({"on": "email", "is": "contains", "values": ["a"]}),
+            json!({"on": "address", "is": "within", "values": ["192.0.2.7"]}),
+        ] {
+            assert_eq!(says(&condition, &blind), None, "{condition}");
+            condition["not"] = json!(true);
+            assert_eq!(says(&condition, &blind), None, "{condition}");
+        }
+        let rule = compiled(json!([{"on": "address", "is": "within", "values": ["192.0.2.7"]}]));
+        assert!(rule.ask(&View::of(&blind)).lacks_address);
+        assert!(says(&json!({"on": "address", "is": "within", "values": ["192.0.0.0/16"]}), &blind).is_some());
+    }
+
+    #[test]
+    fn a_match_says_how() {
+        let subject = subject("Buy a CASINO now");
+        let rule = compiled(json!([
+            {"on": "links", "is": "more_than", "values": [1]},
+            {"on": "body", "is": "contains_word", "values": ["shop", "casino"]},
+            {"on": "body", "is": "contains", "values": ["free"], "not": true},
+        ]));
+        let told = rule.ask(&View::of(&subject)).matched.unwrap();
+        assert_eq!(told, "2 links; “casino” in the text; no “free” in the text");
+    }
+
+    /// A backtracking engine would take longer than the age of the universe.
+    #[test]
+    fn hostile_patterns_end() {
+        let text = "a".repeat(10_000) + "b";
+        for hostile in ["(a+)+$", "(a|a)*$", "(a|aa)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(.*)*c", "(a?){50}a{50}$"] {
+            let condition = json!({"on": "body", "is": "matches", "values": [hostile]});
+            says(&condition, &subject(&text));
+        }
+        let ends = json!({"on": "body", "is": "matches", "values": ["(a+)+b$"]});
+        assert!(says(&ends, &subject(&text)).is_some());
+    }
+
+    #[test]
+    fn patterns_that_are_too_large_are_refused() {
+        let deep = "(".repeat(60) + &")".repeat(60);
+        let long = "a".repeat(1001);
+        let cases = [("", "required"), (deep.as_str(), "invalid_pattern"), (long.as_str(), "too_long")];
+        for (bad, code) in cases.into_iter().chain([
+            ("a{1000}{1000}", "too_large"),
+            ("\\w{500}", "too_large"),
+            ("(?=x)", "invalid_pattern"),
+            ("(a)\\1", "invalid_pattern"),
+        ]) {
+            assert_eq!(pattern(bad).map(|_| ()).unwrap_err().0, code, "{bad}");
+        }
+    }
 }

@@ -165,17 +165,15 @@ pub enum Is {
 
 const ALL_ON: &str = "body, name, email, website, anywhere, email_domain, website_domain, links, images, length, language, \
                       author, author_approved, author_rejected, author_spam, address, time";
-const ALL_IS: &str =
-    "contains_word, contains, equals, matches, within, more_than, less_than, one_of, new, between";
+const ALL_IS: &str = "contains_word, contains, equals, matches, within, more_than, less_than, one_of, new, between";
 
 impl On {
     /// The comparisons that make sense here, and their names.
     fn takes(self) -> (&'static [Is], &'static str) {
         match self {
-            Self::Body | Self::Name | Self::Email | Self::Website | Self::Anywhere => (
-                &[Is::ContainsWord, Is::Contains, Is::Equals, Is::Matches],
-                "contains_word, contains, equals, matches",
-            ),
+            Self::Body | Self::Name | Self::Email | Self::Website | Self::Anywhere => {
+                (&[Is::ContainsWord, Is::Contains, Is::Equals, Is::Matches], "contains_word, contains, equals, matches")
+            }
             Self::EmailDomain | Self::WebsiteDomain | Self::Address => (&[Is::Within], "within"),
             Self::Links
             | Self::Images
@@ -225,23 +223,24 @@ impl Condition {
             (Some(_), Some(_)) => true,
             _ => false,
         };
+        let sent = items.len();
         let numbers = matches!(is, Some(Is::MoreThan | Is::LessThan));
         let values = values(items, numbers && fits, &mut object);
         let condition = on.zip(is).filter(|_| fits).map(|(on, is)| Self { on, is, values, list, not, zone });
         if let Some(condition) = &condition {
-            condition.check(&mut object);
+            condition.check(sent, &mut object);
         }
         object.finish();
         condition.filter(|_| faults.len() == known)
     }
 
-    fn check(&self, object: &mut Object<'_>) {
+    fn check(&self, sent: usize, object: &mut Object<'_>) {
         let counts = self.counts();
         if self.list && !self.may_list() {
             object.fault("list", "unknown_value", "The rule's own list is for words and domains alone.");
-        } else if self.list && !self.values.is_empty() {
+        } else if self.list && sent > 0 {
             object.fault("values", "out_of_range", "With `list` the values are those of the rule's own list.");
-        } else if !self.list && !counts.contains(&self.values.len()) {
+        } else if !self.list && !counts.contains(&sent) {
             let (least, most) = (counts.start(), counts.end());
             let message = if least == most {
                 format!("It must be a list of exactly {least}.")
@@ -324,7 +323,11 @@ fn read_effect(object: &mut Object<'_>, name: &str) -> Option<Effect> {
         (None, Some(points)) => {
             let score = Score::of_points(points).filter(|score| *score != Score(0));
             if score.is_none() {
-                effect.fault("score", "out_of_range", "It must be between -100 and 100, not 0, with two decimals at most.");
+                effect.fault(
+                    "score",
+                    "out_of_range",
+                    "It must be between -100 and 100, not 0, with two decimals at most.",
+                );
             }
             score.map(Effect::Score)
         }
