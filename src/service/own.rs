@@ -181,7 +181,7 @@ impl Service {
             let waits = waited && comment.status == Status::Approved;
             return Ok(if waits { Edited::Waits(comment) } else { Edited::Applied(comment) });
         }
-        let verdict = self.verdict_on_edit(tx, &comment, &text, edit)?;
+        let verdict = self.verdict_on_edit(tx, (&comment, &text), edit)?;
         let waits = comment.status == Status::Approved && verdict.status != Status::Approved;
         let tells = waits && !waited && verdict.status == Status::Pending;
         let (change, ruled) = outcome(&comment, text, verdict);
@@ -200,8 +200,7 @@ impl Service {
     fn verdict_on_edit(
         &self,
         tx: &mut Tx<'_>,
-        comment: &Comment,
-        text: &Text,
+        (comment, text): (&Comment, &Text),
         edit: &Edit<'_>,
     ) -> Result<Verdict, Error> {
         let site = self.sites.by_id(comment.site_id)?;

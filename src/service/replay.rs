@@ -143,7 +143,11 @@ impl Service {
             let ended = page.comments.len() < wanted;
             let (service, trial) = (self.clone(), trial.clone());
             let judged = tokio::task::spawn_blocking(move || {
-                page.comments.iter().for_each(|comment| service.try_on(comment, &page, &trial, &mut found));
+                for comment in &page.comments {
+                    if let Some(judged) = trial.judge(&service, comment, page.authors.get(&comment.author_id)) {
+                        found.add(comment, judged);
+                    }
+                }
                 found
             });
             found = judged.await.map_err(Error::internal)?;
@@ -174,12 +178,14 @@ impl Service {
         own.extend(new);
         Ok(Trial { before: book.sets.clone(), after: book.with(site, own) })
     }
+}
 
+impl Trial {
     /// Judges one comment twice.
-    fn try_on(&self, comment: &Comment, page: &Page, trial: &Trial, found: &mut Found) {
-        let Ok(site) = self.sites.by_id(comment.site_id) else { return };
-        let history = history(page.authors.get(&comment.author_id), comment.status);
-        let (email, sender) = self.opened(&comment.sealed());
+    fn judge(&self, service: &Service, comment: &Comment, author: Option<&Author>) -> Option<Judged> {
+        let site = service.sites.by_id(comment.site_id).ok()?;
+        let history = history(author, comment.status);
+        let (email, sender) = service.opened(&comment.sealed());
         let subject = Subject {
             name: &comment.name,
             email: email.as_deref(),
@@ -191,11 +197,17 @@ impl Service {
             at: comment.created_at,
         };
         let case = Case { site: &site, facts: facts(comment, history), subject: &subject };
-        let (before, _) = case.under(&trial.before.of(site.id));
-        let (after, lacks_address) = case.under(&trial.after.of(site.id));
-        found.add(comment, &before, after);
-        found.lacks_address += usize::from(lacks_address);
+        let (before, _) = case.under(&self.before.of(site.id));
+        let (after, lacks_address) = case.under(&self.after.of(site.id));
+        Some(Judged { before: before.status, after, lacks_address })
     }
+}
+
+/// One comment under the rules as they are, and under the draft.
+struct Judged {
+    before: Status,
+    after: Verdict,
+    lacks_address: bool,
 }
 
 /// All that decides about one comment but the rules.
@@ -214,12 +226,14 @@ impl Case<'_> {
 }
 
 impl Found {
-    fn add(&mut self, comment: &Comment, before: &Verdict, after: Verdict) {
-        let course = Course { now: comment.status, before: before.status, after: after.status };
+    fn add(&mut self, comment: &Comment, judged: Judged) {
+        let Judged { before, after, lacks_address } = judged;
+        let course = Course { now: comment.status, before, after: after.status };
         self.judged += 1;
+        self.lacks_address += usize::from(lacks_address);
         let key = (course.now.number(), course.before.number(), course.after.number());
         *self.counted.entry(key).or_default() += 1;
-        if before.status == after.status {
+        if before == after.status {
             return;
         }
         self.changed += 1;

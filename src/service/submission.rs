@@ -368,19 +368,24 @@ impl Service {
             tx.add_author(authors::Author { id, site_id, approved, rejected, spam, created_at: now });
         }
         comments::insert(tx, comment)?;
-        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
-        event.from_status = None;
-        event.to_status = new.ruled.as_ref().map_or(event.to_status, |_| Some(Status::Pending));
-        tx.log(event);
-        if let Some(decided) = &new.ruled {
-            let mut event = self.ruled(comment, decided, now);
-            event.from_status = Some(Status::Pending);
-            tx.log(event);
-        }
+        self.log_arrival(tx, comment, (new.ruled.as_ref(), now));
         if new.tells {
             tx.enqueue(self.tell_moderators(comment, now));
         }
         Ok(receipt)
+    }
+
+    /// Its coming, and what rules decided about it then.
+    fn log_arrival(&self, tx: &mut Tx<'_>, comment: &Comment, (ruled, now): (Option<&Decided>, Timestamp)) {
+        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
+        event.from_status = None;
+        event.to_status = Some(if ruled.is_some() { Status::Pending } else { comment.status });
+        tx.log(event);
+        if let Some(decided) = ruled {
+            let mut event = self.ruled(comment, decided, now);
+            event.from_status = Some(Status::Pending);
+            tx.log(event);
+        }
     }
 }
 

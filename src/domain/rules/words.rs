@@ -142,9 +142,10 @@ impl WordSet {
             return Some(Self { mode, shown, automaton: None, whole });
         }
         // All matches are needed: a shorter word that ends inside another one must not hide the one that stands alone.
-        let automaton = match forms.is_empty() {
-            true => None,
-            false => Some(AhoCorasickBuilder::new().match_kind(MatchKind::Standard).build(&forms).ok()?),
+        let automaton = if forms.is_empty() {
+            None
+        } else {
+            Some(AhoCorasickBuilder::new().match_kind(MatchKind::Standard).build(&forms).ok()?)
         };
         Some(Self { mode, shown, automaton, whole: HashMap::new() })
     }

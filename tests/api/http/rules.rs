@@ -24,6 +24,7 @@ on_both_databases!(
     a_replay_says_what_then_happens,
     a_replay_says_how_many_lack_an_address,
     other_instances_follow,
+    the_patterns_of_a_site_are_bounded,
     what_decides_may_be_undone
 );
 
@@ -551,6 +552,22 @@ async fn other_instances_follow(backend: Backend) {
     app.send(moderator.request(Method::DELETE, &format!("/rules/{}", id(&rule)))).await.expect(204);
     other.service.refresh_rules().await.unwrap();
     other.submit(&comment("casino, at last")).await.expect(201);
+}
+
+async fn the_patterns_of_a_site_are_bounded(backend: Backend) {
+    let app = open_house(backend).await;
+    let moderator = app.default_moderator().await;
+    let patterns = |many: usize| json!({"on": "body", "is": "matches", "values": vec!["x+y"; many]});
+    let mut last = Value::Null;
+    for _ in 0..5 {
+        last = moderator.post("/rules", &rule("x", &patterns(20), &json!({"score": 1}))).await.expect(201);
+    }
+    let one = rule("x", &patterns(1), &json!({"score": 1}));
+    assert_eq!(moderator.post("/rules", &one).await.faults(), ["conditions too_many"]);
+    patch(&moderator, &app, &id(&last), &json!({"conditions": [patterns(19)]})).await.expect(200);
+    moderator.post("/rules", &one).await.expect(201);
+    let more = rule("x", &patterns(21), &json!({"score": 1}));
+    assert_eq!(moderator.post("/rules", &more).await.faults(), ["conditions[0].values out_of_range"]);
 }
 
 async fn what_decides_may_be_undone(backend: Backend) {
