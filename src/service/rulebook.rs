@@ -21,7 +21,7 @@ use crate::domain::rules::subject::Subject;
 use crate::domain::site::Site;
 use crate::error::Error;
 use crate::storage::meta;
-use crate::storage::rules::{self, StoredRule};
+use crate::storage::rules::{self, StoredRule, WithWords};
 
 /// A rule at one version.
 type Versioned = (i64, Arc<Rule>);
@@ -50,9 +50,6 @@ pub struct RuleBook {
     /// One replay at a time: it reads thousands of comments.
     pub(super) replaying: tokio::sync::Mutex<()>,
 }
-
-/// A stored rule, and its list where that is needed.
-type Loaded = (StoredRule, Option<Vec<u8>>);
 
 impl RuleBook {
     /// An empty one.
@@ -107,7 +104,7 @@ impl Sets {
 
 impl Snapshot {
     /// The next picture. A rule that this program cannot read is left out, and the log says which: a newer one wrote it.
-    fn next(&self, revision: i64, loaded: Vec<Loaded>) -> Self {
+    fn next(&self, revision: i64, loaded: Vec<WithWords>) -> Self {
         let mut compiled = HashMap::with_capacity(loaded.len());
         let (mut order, mut rules) = (Vec::new(), Vec::new());
         for (stored, packed) in loaded {
@@ -202,7 +199,7 @@ impl Service {
 }
 
 /// The revision and all rules, with the lists of those that are new; none if nothing changed.
-fn changed_since(conn: &mut crate::storage::Conn, seen: &Snapshot) -> Result<Option<(i64, Vec<Loaded>)>, Error> {
+fn changed_since(conn: &mut crate::storage::Conn, seen: &Snapshot) -> Result<Option<(i64, Vec<WithWords>)>, Error> {
     let revision = meta::settings_revision(conn)?;
     if revision == seen.revision {
         return Ok(None);

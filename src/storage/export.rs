@@ -9,7 +9,7 @@ use super::authors::Author;
 use super::comments::Comment;
 use super::conn::{Conn, on};
 use super::events::Event;
-use super::rules::{self, StoredRule};
+use super::rules::{self, StoredRule, WithWords};
 use super::schema;
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, RuleId, SiteId};
 use crate::domain::site::{ArticlePolicy, Policy};
@@ -75,7 +75,7 @@ pages! {
 }
 
 /// Rules after this one, each with its list as it was packed.
-pub fn rules(conn: &mut Conn, after: RuleId) -> Result<Vec<(StoredRule, Option<Vec<u8>>)>, Error> {
+pub fn rules(conn: &mut Conn, after: RuleId) -> Result<Vec<WithWords>, Error> {
     let found = lone_rules(conn, after)?;
     let with_list = |rule: StoredRule| rules::words(conn, rule.id).map(|words| (rule, words));
     found.into_iter().map(with_list).collect()

@@ -35,6 +35,9 @@ pub struct StoredRule {
     pub updated_at: Timestamp,
 }
 
+/// A rule and its long list as it was packed.
+pub type WithWords = (StoredRule, Option<Vec<u8>>);
+
 /// Rules of all sites, in the order in which they are asked: those for all sites first.
 pub fn all(conn: &mut Conn) -> Result<Vec<StoredRule>, Error> {
     let mut all: Vec<StoredRule> = on!(conn, |c| rules::table.select(StoredRule::as_select()).load(c))?;

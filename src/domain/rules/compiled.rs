@@ -438,7 +438,7 @@ mod tests {
         }
     }
 
-    fn compiled(conditions: serde_json::Value) -> Rule {
+    fn compiled(conditions: &serde_json::Value) -> Rule {
         let mut faults = Vec::new();
         let rule = json!({"name": "n", "conditions": conditions, "effect": {"score": 1}});
         let draft = Draft::read(rule, "", &mut faults).unwrap_or_else(|| panic!("{faults:?}"));
@@ -446,7 +446,7 @@ mod tests {
     }
 
     fn says(condition: &serde_json::Value, subject: &Subject<'_>) -> Option<String> {
-        compiled(json!([condition])).ask(&View::of(subject)).matched
+        compiled(&json!([condition])).ask(&View::of(subject)).matched
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
             condition["not"] = json!(true);
             assert_eq!(says(&condition, &blind), None, "{condition}");
         }
-        let rule = compiled(json!([{"on": "address", "is": "within", "values": ["192.0.2.7"]}]));
+        let rule = compiled(&json!([{"on": "address", "is": "within", "values": ["192.0.2.7"]}]));
         assert!(rule.ask(&View::of(&blind)).lacks_address);
         assert!(says(&json!({"on": "address", "is": "within", "values": ["192.0.0.0/16"]}), &blind).is_some());
     }
@@ -508,7 +508,7 @@ mod tests {
     #[test]
     fn a_match_says_how() {
         let subject = subject("Buy a CASINO now");
-        let rule = compiled(json!([
+        let rule = compiled(&json!([
             {"on": "links", "is": "more_than", "values": [1]},
             {"on": "body", "is": "contains_word", "values": ["shop", "casino"]},
             {"on": "body", "is": "contains", "values": ["free"], "not": true},
