@@ -140,6 +140,7 @@ fn rules(config: &Config) -> Rules {
         address: config.privacy.address,
         user_agent: config.privacy.user_agent,
         own_origin: config.own_origin(),
+        thresholds: config.moderation.thresholds(),
     }
 }
 
@@ -196,6 +197,7 @@ impl App {
     pub async fn build(config: &Config, parts: Parts) -> Result<Self, Error> {
         install_tls();
         let service = open_service(config, parts.clock.clone()).await?;
+        service.refresh_rules().await?;
         let mailer = match parts.mailer {
             Some(mailer) => mailer,
             None => Mailer::new(&config.mail)?,

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("This link is over. Links in mails work for seven days.")]
     LinkExpired,
     /// `If-Match` named another version.
-    #[error("The comment has changed since you looked. Load it again and decide anew.")]
+    #[error("It has changed since you looked. Load it again and decide anew.")]
     PreconditionFailed,
     /// Faults of fields, all of them.
     #[error("Some fields need another look; each is named below.")]

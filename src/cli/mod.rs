@@ -11,6 +11,7 @@ mod keep;
 mod keys;
 mod mail;
 mod mail_choice;
+mod rules;
 mod serve;
 mod site;
 
@@ -84,7 +85,10 @@ enum Command {
     /// Mail
     #[command(subcommand, after_help = "Example:\n  afterword mail test you@example.org")]
     Mail(mail::Command),
-    /// Write everything to take along as JSON lines: sites, accounts, articles, authors, comments, the event log
+    /// Rules that judge comments before a person does
+    #[command(subcommand, after_help = "Example:\n  afterword rules import blocklist.txt --site blog")]
+    Rules(rules::Command),
+    /// Write everything to take along as JSON lines: sites, rules, accounts, articles, authors, comments, the event log
     #[command(after_help = "Example, on either database, while the service runs or not:\n  \
         afterword export comments.jsonl\n\nPublished texts alone, with jq:\n  \
         afterword export - | jq -r 'select(.kind == \"comment\" and .status == \"approved\") | .text.body'\n\n\
@@ -195,6 +199,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Account(command) => account::run_account(&config, command).await,
             Command::Token(command) => account::run_token(&config, command).await,
             Command::Mail(command) => mail::run(&config, command).await,
+            Command::Rules(command) => rules::run(&config, command).await,
             Command::Export { file } => export::run(&config, &file).await,
             Command::Backup { file } => keep::backup(&config, &file),
             Command::Restore { file } => keep::restore(&config, &file),

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use secrecy::ExposeSecret;
 
 use super::{Config, ConfigError, Limits, Ring, Transport};
+use crate::domain::rules::draft::Score;
 use crate::domain::web::absolute_http;
 
 fn wrong<T>(key: &str, what: &str) -> Result<T, ConfigError> {
@@ -35,6 +36,7 @@ impl Config {
             return wrong("metrics.listen", "must be another address than server.listen");
         }
         self.check_mail()?;
+        self.check_scores()?;
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             return wrong("log.level", "must be error, warn, info, debug, trace or a filter of these");
         }
@@ -52,6 +54,19 @@ impl Config {
         // Far more threads than any machine has cores; a mistyped number must not exhaust this one.
         within("server.workers", self.server.workers, 0..=1024)?;
         self.trusted_networks().map(|_| ())
+    }
+
+    fn check_scores(&self) -> Result<(), ConfigError> {
+        let (hold, spam) = (self.moderation.hold_score, self.moderation.spam_score);
+        for (key, points) in [("moderation.hold_score", hold), ("moderation.spam_score", spam)] {
+            if points <= 0.0 || Score::of_points(points).is_none() {
+                return wrong(key, "must be between 0.01 and 100, with two decimals at most");
+            }
+        }
+        if spam < hold {
+            return wrong("moderation.spam_score", "must not be below moderation.hold_score");
+        }
+        Ok(())
     }
 
     fn check_mail(&self) -> Result<(), ConfigError> {

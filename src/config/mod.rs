@@ -18,6 +18,8 @@ use self::show::without_password;
 pub use self::show::{redacted, show};
 pub use self::sources::variables;
 use crate::domain::privacy::AddressPrivacy;
+use crate::domain::rules::draft::Score;
+use crate::domain::rules::judge::Thresholds;
 use crate::domain::submission::FieldRules;
 use crate::domain::web::Origin;
 
@@ -153,6 +155,18 @@ pub struct Mail {
 pub struct Moderation {
     /// How long authors may change what they wrote.
     pub edit_minutes: u32,
+    /// Points from which on rules hold a comment.
+    pub hold_score: f64,
+    /// Points from which on rules call it spam.
+    pub spam_score: f64,
+}
+
+impl Moderation {
+    /// What the rules' score decides.
+    pub fn thresholds(&self) -> Thresholds {
+        let score = |points| Score::of_points(points).unwrap_or(Score(i32::MAX));
+        Thresholds { hold: score(self.hold_score), spam: score(self.spam_score) }
+    }
 }
 
 /// One rate limit: `burst` at once, then one every `seconds`.
@@ -352,6 +366,8 @@ mod tests {
             ("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n", "server.trusted_proxies"),
             ("[limits]\nmax_depth = 0\n", "limits.max_depth"),
             ("[limits.address]\nburst = 0\n", "limits.address"),
+            ("[moderation]\nhold_score = 0.001\n", "moderation.hold_score"),
+            ("[moderation]\nspam_score = 4.5\n", "moderation.spam_score"),
             ("[limits.address]\nburst = \"many\"\n", "limits.address.burst"),
             ("[mail]\ntransport = \"pigeon\"\n", "mail.transport"),
             ("[mail]\ntransport = \"smtp\"\n", "mail.smtp_url"),

@@ -65,4 +65,6 @@ id_types! {
     EventId,
     /// A piece of work in the outbox; also the stable part of a mail's `Message-ID`.
     OutboxId,
+    /// A rule that judges comments.
+    RuleId,
 }

@@ -12,6 +12,7 @@ pub mod mail_choice;
 pub mod policy;
 pub mod privacy;
 pub mod render;
+pub mod rules;
 pub mod search;
 pub mod site;
 pub mod submission;

@@ -1,7 +1,9 @@
-//! What happens to a new text before a person sees it: the site's policy and the quiet defences, judged in one place for
-//! submissions and edits alike.
+//! What happens to a new text before a person sees it: the rules, the quiet defences and the site's policy, judged in one
+//! place for submissions, edits and replays alike.
 
-use super::comment::{HoldReason, Status};
+use super::comment::{Decision, HoldReason, Status};
+use super::rules::draft::Score;
+use super::rules::judge::{Decided, Ruling};
 use super::site::Policy;
 
 /// What is known about a text and who sent it.
@@ -18,25 +20,26 @@ pub struct Facts {
 }
 
 /// Where a text goes, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// Pending, approved or spam.
+    /// Pending, approved, rejected or spam.
     pub status: Status,
-    /// Why it is not public at once; for moderators only.
+    /// What speaks against it and which rules matched; for moderators only.
     pub reasons: Vec<HoldReason>,
+    /// The sum of the rules' points, if any gave some.
+    pub score: Option<f64>,
+    /// The rules' decision, when it is they who moved it from the waiting ones.
+    pub ruled: Option<Decided>,
 }
 
-/// Judges a text. Spam outweighs everything; anything else that speaks against it holds it.
-pub fn judge(policy: Policy, facts: Facts) -> Verdict {
-    let mut reasons = Vec::new();
-    match policy {
-        Policy::All if facts.edit => reasons.push(HoldReason::new("edit", "The author changed the text.")),
-        Policy::All => reasons.push(HoldReason::new("policy", "This site looks at every comment before it is public.")),
-        Policy::NewAuthors if !facts.trusted => {
-            reasons.push(HoldReason::new("new_author", "No comment of this author has been approved yet."));
-        }
-        Policy::NewAuthors | Policy::None => {}
-    }
+/// Judges a text: the rules first, then the quiet defences, then the site's policy. Spam outweighs everything; no rule makes
+/// public what the quiet defences stop.
+pub fn judge(policy: Policy, facts: Facts, ruling: Ruling) -> Verdict {
+    let decision = ruling.decided.as_ref().map(|decided| decided.decision);
+    let held = by_policy(policy, facts).filter(|_| decision != Some(Decision::Approve));
+    let waits = facts.flooded || held.is_some();
+    let mut reasons = ruling.matched;
+    reasons.extend(held);
     if facts.flooded {
         reasons.push(HoldReason::new(
             "email_rate",
@@ -46,12 +49,26 @@ pub fn judge(policy: Policy, facts: Facts) -> Verdict {
     if facts.honeypot {
         reasons.push(HoldReason::new("honeypot", "A field was filled in that people never see; programs fill it."));
     }
-    let status = match (facts.honeypot, reasons.is_empty()) {
-        (true, _) => Status::Spam,
-        (false, true) => Status::Approved,
-        (false, false) => Status::Pending,
+    let status = match decision {
+        _ if facts.honeypot => Status::Spam,
+        Some(Decision::Approve) | None if waits => Status::Pending,
+        None => Status::Approved,
+        Some(decision) => decision.target(),
     };
-    Verdict { status, reasons }
+    let ruled = ruling.decided.filter(|decided| decided.decision.target() == status && status != Status::Pending);
+    Verdict { status, reasons, score: ruling.score.map(Score::points), ruled }
+}
+
+/// Why the site's policy holds it.
+fn by_policy(policy: Policy, facts: Facts) -> Option<HoldReason> {
+    match policy {
+        Policy::All if facts.edit => Some(HoldReason::new("edit", "The author changed the text.")),
+        Policy::All => Some(HoldReason::new("policy", "This site looks at every comment before it is public.")),
+        Policy::NewAuthors if !facts.trusted => {
+            Some(HoldReason::new("new_author", "No comment of this author has been approved yet."))
+        }
+        Policy::NewAuthors | Policy::None => None,
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +97,7 @@ mod tests {
             ),
         ];
         for (policy, facts, status, codes) in cases {
-            let verdict = judge(policy, facts);
+            let verdict = judge(policy, facts, Ruling::default());
             let reasons: Vec<_> = verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
             assert_eq!((verdict.status, reasons), (status, codes), "{policy:?} {facts:?}");
         }

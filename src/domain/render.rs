@@ -47,6 +47,12 @@ fn render_text(text: &str) -> String {
     clean
 }
 
+/// How many pictures a text means to show; each is shown as a link.
+pub fn images(text: &str) -> usize {
+    let parser = Parser::new_ext(text, Options::ENABLE_STRIKETHROUGH);
+    parser.filter(|event| matches!(event, Event::Start(Tag::Image { .. }))).count()
+}
+
 /// Whether there is anything to see in it.
 fn shows(event: &Event<'_>) -> bool {
     match event {

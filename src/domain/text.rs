@@ -32,6 +32,13 @@ pub fn double_form(name: &str, body: &str) -> String {
     form
 }
 
+/// One text in the same form.
+pub fn folded(text: &str) -> String {
+    let mut form = String::with_capacity(text.len());
+    fold(text, &mut form);
+    form
+}
+
 fn fold(text: &str, form: &mut String) {
     // Most texts, and most words of the others, need no Unicode tables.
     let folded: std::borrow::Cow<'_, str> =

@@ -130,6 +130,7 @@ pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: F
     let envelope = Envelope {
         author: form.author,
         repeatable: form.repeatable,
+        client: Some(from.address()),
         address: from.kept(rules.address),
         user_agent: agent.filter(|_| rules.user_agent).map(|agent| agent.chars().take(300).collect()),
     };

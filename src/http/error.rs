@@ -17,7 +17,7 @@ pub enum ApiError {
     #[error(transparent)]
     Core(#[from] Error),
     /// The body is too large.
-    #[error("The body is larger than 256 KiB.")]
+    #[error("The body is larger than 256 KiB, or a word list larger than 2 MiB.")]
     BodyTooLarge,
     /// The body has a type that nobody reads here.
     #[error("{0}")]
@@ -94,7 +94,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
             Error::Closed => (S::CONFLICT, "closed", "Comments are closed"),
             Error::Conflict(_) => (S::CONFLICT, "conflict", "The state has changed"),
             Error::LinkExpired => (S::GONE, "link_expired", "This link is over"),
-            Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "The comment has changed"),
+            Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "It has changed"),
             Error::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields need another look"),
             Error::IdempotencyKeyReused => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key belongs to another request")

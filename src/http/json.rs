@@ -134,6 +134,11 @@ impl Fields {
         read
     }
 
+    /// What was not taken out, to be read by whoever knows it, and the faults so far.
+    pub fn rest(self) -> (Map<String, Value>, Vec<Fault>) {
+        (self.map, self.faults)
+    }
+
     /// All faults, with one for each field that nobody asked for. Long names of unknown fields are not repeated.
     pub fn finish(self) -> Vec<Fault> {
         let mut faults = self.faults;

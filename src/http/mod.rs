@@ -19,8 +19,10 @@ mod pages;
 mod queue;
 mod reading;
 mod request;
+mod rules;
 mod shapes;
 mod shortcut;
+mod simulate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,6 +204,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
         .configure(mails)
+        .configure(rules_of_moderators)
         .configure(for_operators)
         .default_service(web::route().to(nothing_here));
 }
@@ -221,6 +224,28 @@ fn mails(config: &mut web::ServiceConfig) {
             at("/api/v1/mail/outbox", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(outbox::list))
                 .route(web::post().to(outbox::send_again)),
+        );
+}
+
+fn rules_of_moderators(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/moderation/rules", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(rules::list))
+                .route(web::post().to(rules::create)),
+        )
+        .service(at("/api/v1/moderation/rules/order", "PUT, OPTIONS").route(web::put().to(rules::order)))
+        .service(at("/api/v1/moderation/rules/simulate", "POST, OPTIONS").route(web::post().to(simulate::simulate)))
+        .service(
+            at("/api/v1/moderation/rules/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(rules::get))
+                .route(web::patch().to(rules::change))
+                .route(web::delete().to(rules::remove)),
+        )
+        .service(
+            at("/api/v1/moderation/rules/{id}/words", "GET, HEAD, PUT, OPTIONS")
+                .route(get().to(rules::words))
+                .route(web::put().to(rules::write_words)),
         );
 }
 

@@ -113,7 +113,8 @@ fn not_for_moderators() -> Error {
     Error::Forbidden("Only an administrator's token opens this.".into())
 }
 
-async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
+/// Whose access token it is.
+pub(super) async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
     let missing = Error::Unauthenticated("Send an access token: Authorization: Bearer, a space, and the token.");
     let token = request::bearer(request.headers())?.ok_or(missing)?;
     match state.service.access_by_token(token).await? {

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, links, metrics, operator, outbox, own, queue, reading};
+use super::{comments, decisions, links, metrics, operator, outbox, own, queue, reading, rules, simulate};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,8 @@ use super::{comments, decisions, links, metrics, operator, outbox, own, queue, r
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
+        rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
+        rules::write_words, simulate::simulate,
     ),
 )]
 struct Document;

@@ -12,7 +12,7 @@ use super::shapes::OwnShape;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::error::Error;
 use crate::limits::rings::Posting;
-use crate::service::own::{Edited, RawPatch};
+use crate::service::own::{Edited, Editor, RawPatch};
 use crate::storage::articles;
 use crate::storage::comments::Comment;
 
@@ -78,7 +78,8 @@ pub async fn patch(
     };
     let patch = raw.parse(&state.service.rules.fields, fields.finish())?;
     admit(&request, &state, &comment).await?;
-    Ok(match state.service.edit_own(comment.id, author, patch).await? {
+    let editor = Editor { author, client: request::client(&request, &state).address() };
+    Ok(match state.service.edit_own(comment.id, editor, patch).await? {
         Edited::Applied(comment) => answer(&state, StatusCode::OK, &comment),
         Edited::Waits(comment) => answer(&state, StatusCode::ACCEPTED, &comment),
     })

@@ -18,8 +18,8 @@ use crate::domain::fault::Fault;
 use crate::error::Error;
 use crate::limits::address::ClientAddress;
 
-/// The largest body (contract §1).
-const MAX_BODY: usize = 256 * 1024;
+/// The largest body of JSON or a form (contract §1).
+pub const MAX_BODY: usize = 256 * 1024;
 
 /// A body that takes longer is given up, however slowly it drips.
 const BODY_LIMIT: Duration = Duration::from_secs(15);
@@ -67,17 +67,26 @@ pub enum BodyType {
 }
 
 /// Reads the whole body: [`ApiError::BodyTooLarge`] above 256 KiB, as soon as that is known.
-pub async fn read_body(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+pub async fn read_body(request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+    read_body_up_to(request, payload, MAX_BODY).await
+}
+
+/// Likewise, above so many bytes.
+pub async fn read_body_up_to(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    most: usize,
+) -> Result<Vec<u8>, ApiError> {
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY as u64) {
+    if declared.is_some_and(|length| length > most as u64) {
         return Err(ApiError::BodyTooLarge);
     }
     let read = async {
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Error::Malformed("The body ended before its announced end.".into()))?;
-            if body.len() + chunk.len() > MAX_BODY {
+            if body.len() + chunk.len() > most {
                 return Err(ApiError::BodyTooLarge);
             }
             body.extend_from_slice(&chunk);
@@ -118,6 +127,18 @@ pub fn body_type(headers: &HeaderMap, accepted: &[BodyType]) -> Result<BodyType,
         _ => return refused(),
     };
     if is_utf8 && accepted.contains(&found) { Ok(found) } else { refused() }
+}
+
+/// [`ApiError::UnsupportedMediaType`] unless the body is plain text in UTF-8 and not compressed.
+pub fn check_plain_text(headers: &HeaderMap) -> Result<(), ApiError> {
+    let of = |name| headers.get(name).map(header::HeaderValue::as_bytes).unwrap_or_default();
+    let kind = String::from_utf8_lossy(of(header::CONTENT_TYPE)).to_ascii_lowercase().replace([' ', '"'], "");
+    let plain = matches!(kind.as_str(), "text/plain" | "text/plain;charset=utf-8");
+    let packed = !matches!(of(header::CONTENT_ENCODING), b"" | b"identity");
+    if plain && !packed {
+        return Ok(());
+    }
+    Err(ApiError::UnsupportedMediaType("Send text/plain in UTF-8, not compressed."))
 }
 
 /// Reads a JSON object.

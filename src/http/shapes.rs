@@ -173,7 +173,7 @@ pub struct EventShape {
     at: String,
     /// Which comment.
     comment: String,
-    /// An account's name, `author` or `policy`.
+    /// An account's name, `author`, `rule` or `policy`.
     actor: String,
     action: &'static str,
     from: Option<&'static str>,
@@ -359,6 +359,7 @@ impl EventShape {
         let actor = match (event.account_id, event.via) {
             (Some(account), _) => names.get(&account).cloned().unwrap_or_else(|| "a former account".to_owned()),
             (None, Via::Author) => "author".to_owned(),
+            (None, Via::Rule) => "rule".to_owned(),
             (None, _) => "policy".to_owned(),
         };
         Self {

@@ -1,4 +1,4 @@
-//! What must happen now and then: the sites' settings and the keys are looked at, the search index catches up, old rows go.
+//! What must happen now and then: the sites' settings, the rules and the keys are looked at, the search index catches up, old rows go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -36,6 +36,7 @@ const KEEP_FINISHED: Duration = Duration::from_hours(7 * 24);
 pub async fn run(service: Arc<Service>, stop: CancellationToken) {
     tokio::join!(
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_sites().await }),
+        every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_rules().await }),
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_keys().await }),
         look_for_foreign_writes(&service, &stop),
         every(SWEEP, &stop, || sweep(&service)),

@@ -22,6 +22,11 @@ impl ClientAddress {
         Self(address.to_canonical())
     }
 
+    /// The whole address.
+    pub fn address(&self) -> IpAddr {
+        self.0
+    }
+
     /// The block that one household or host usually has: IPv4 /32, IPv6 /64.
     pub fn host(&self) -> IpAddr {
         self.masked(32, 64)

@@ -1,4 +1,4 @@
-//! Everything that a person would want to take along, as JSON lines: sites, accounts, articles, authors, comments, the event
+//! Everything that a person would want to take along, as JSON lines: sites, rules, accounts, articles, authors, comments, the event
 //! log, each in the order of ids. What is encrypted is opened here. Keys, password hashes, tokens, keyed hashes and what is
 //! only counted from other rows have no field, so that they cannot leave; the order of the fields is that of the structs.
 
@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::Service;
 use super::private_fields::Sender;
+use super::rulebook::{read_draft, unpacked};
 use crate::domain::comment::{Action, Badge, HoldReason, Status, Via};
-use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, SiteId};
+use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, RuleId, SiteId};
 use crate::domain::mail_choice::MailChoice;
+use crate::domain::rules::draft::Draft;
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -21,6 +23,7 @@ use crate::storage::authors::Author;
 use crate::storage::comments::{Comment, Text};
 use crate::storage::events::Event;
 use crate::storage::export::{self as stored, PAGE, StoredSite};
+use crate::storage::rules::StoredRule;
 
 /// One line.
 #[derive(Serialize)]
@@ -35,6 +38,17 @@ enum Record<'a> {
         moderation: Policy,
         articles: ArticlePolicy,
         language: &'a str,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    },
+    Rule {
+        id: RuleId,
+        /// None: all sites.
+        site_id: Option<SiteId>,
+        position: i32,
+        #[serde(flatten)]
+        draft: Draft,
+        words: Vec<String>,
         created_at: Timestamp,
         updated_at: Timestamp,
     },
@@ -141,6 +155,7 @@ impl TextRecord<'_> {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Sites,
+    Rules,
     Accounts,
     Articles,
     Authors,
@@ -153,7 +168,8 @@ impl Kind {
     /// What a line names comes before it, but for what is made while the export goes on.
     fn next(self) -> Self {
         match self {
-            Self::Sites => Self::Accounts,
+            Self::Sites => Self::Rules,
+            Self::Rules => Self::Accounts,
             Self::Accounts => Self::Articles,
             Self::Articles => Self::Authors,
             Self::Authors => Self::Comments,
@@ -224,6 +240,10 @@ impl Export<'_> {
             Kind::Sites => {
                 let rows = db.read(move |conn| stored::sites(conn, SiteId(after))).await?;
                 Part::of(&rows, |row| Ok((row.id.0, site(row)?)))
+            }
+            Kind::Rules => {
+                let rows = db.read(move |conn| stored::rules(conn, RuleId(after))).await?;
+                Part::of(&rows, |(row, words)| Ok((row.id.0, rule(row, words.as_deref())?)))
             }
             Kind::Accounts => {
                 let rows = db.read(move |conn| stored::accounts(conn, AccountId(after))).await?;
@@ -308,6 +328,19 @@ fn site(row: &StoredSite) -> Result<Record<'_>, Error> {
         moderation: row.moderation,
         articles: row.articles,
         language: &row.language,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+fn rule<'a>(row: &StoredRule, words: Option<&[u8]>) -> Result<Record<'a>, Error> {
+    let words = words.map(unpacked).transpose()?.unwrap_or_default();
+    Ok(Record::Rule {
+        id: row.id,
+        site_id: row.site_id,
+        position: row.position,
+        draft: read_draft(row)?,
+        words: words.lines().map(str::to_owned).collect(),
         created_at: row.created_at,
         updated_at: row.updated_at,
     })

@@ -187,15 +187,16 @@ fn opened(link: DecisionLink, access: Access, comment: Option<Comment>, log: &[E
     Ok(Opened { link, access, comment, standing, can_undo })
 }
 
-/// What happened since the mail. Each change raises the comment's version by one and leaves one event, so the last events
-/// are those since the version that the mail showed. A decision that was taken back has left everything as it was. None for
+/// What happened since the mail. Each change raises the comment's version by one and leaves one event (beside which a rule
+/// may note that it decided), so the last events are those since the version that the mail showed. A decision that was taken back has left everything as it was. None for
 /// a comment without a log.
 fn standing(link: &DecisionLink, version: Option<i64>, log: &[Event]) -> Option<Standing> {
-    let last = log.last()?.clone();
+    let log: Vec<&Event> = log.iter().filter(|event| event.via != Via::Rule).collect();
+    let last = (*log.last()?).clone();
     let passed = version.and_then(|version| usize::try_from(version - link.version).ok()).filter(|n| *n <= log.len());
     let Some(passed) = passed else { return Some(Standing::Passed(last)) };
     let mut since: Vec<&Event> = Vec::new();
-    for event in log.iter().skip(log.len() - passed) {
+    for event in log.iter().copied().skip(log.len() - passed) {
         if event.action == Action::Undone && since.last().is_some_and(|event| is_decision(event.action)) {
             since.pop();
         } else {
@@ -277,6 +278,22 @@ mod tests {
         ] {
             assert_eq!(after(actions), expected, "{actions:?}");
         }
+    }
+
+    /// A rule that approves an edit notes it beside the edit: that is no decision of the link's.
+    #[test]
+    fn what_a_rule_notes_beside_an_edit_is_no_decision() {
+        let ruling = Event { via: Via::Rule, ..event(2, Action::Approved) };
+        let log = [event(0, Action::Submitted), event(1, Action::Edited), ruling];
+        let link = DecisionLink {
+            comment: CommentId(Uuid::nil()),
+            version: 1,
+            decision: Decision::Approve,
+            account: AccountId(Uuid::nil()),
+            ends_at: Timestamp(1),
+        };
+        let Some(Standing::Passed(event)) = standing(&link, Some(2), &log) else { panic!("it was edited") };
+        assert_eq!(event.action, Action::Edited);
     }
 
     #[test]

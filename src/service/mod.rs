@@ -12,7 +12,10 @@ pub mod mails;
 pub mod moderation;
 pub mod own;
 pub mod private_fields;
+pub mod replay;
 pub mod rotation;
+pub mod rulebook;
+pub mod rules;
 pub mod sites;
 pub mod submission;
 
@@ -23,10 +26,12 @@ use crate::clock::{Clock, Ids};
 use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, EventId, OutboxId};
 use crate::domain::privacy::AddressPrivacy;
+use crate::domain::rules::judge::{Decided, Thresholds};
 use crate::domain::submission::FieldRules;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::keys::Keys;
+use crate::service::rulebook::RuleBook;
 use crate::service::sites::SiteDirectory;
 use crate::storage::Db;
 use crate::storage::comments::Comment;
@@ -48,6 +53,8 @@ pub struct Rules {
     pub user_agent: bool,
     /// Our own origin.
     pub own_origin: Option<Origin>,
+    /// From which scores on a comment is held, and called spam.
+    pub thresholds: Thresholds,
 }
 
 /// Everything that use cases work with. One for the whole process.
@@ -62,6 +69,8 @@ pub struct Service {
     pub ids: Ids,
     /// The sites.
     pub sites: SiteDirectory,
+    /// What operators say about comments, compiled.
+    pub rulebook: RuleBook,
     /// Settings.
     pub rules: Rules,
     /// Requests with an idempotency key that are being worked on.
@@ -90,7 +99,8 @@ impl Service {
     /// A service over an open database.
     pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let ids = Ids::new(clock.clone());
-        Self { db, keys, clock, ids, sites: SiteDirectory::default(), rules, in_flight: in_flight::InFlight::default() }
+        let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
+        Self { db, keys, clock, ids, sites, rulebook, rules, in_flight: in_flight::InFlight::default() }
     }
 
     /// An entry of the event log about a comment.
@@ -107,6 +117,14 @@ impl Service {
             via: actor.via,
             reason: None,
         }
+    }
+
+    /// An entry that says what rules decided about a comment that stood in this state.
+    fn ruled(&self, comment: &Comment, decided: &Decided, at: Timestamp) -> NewEvent {
+        let mut event = self.event(comment, Actor { account: None, via: Via::Rule, at }, decided.decision.action());
+        event.to_status = Some(decided.decision.target());
+        event.reason = Some(decided.reason.clone());
+        event
     }
 
     /// The work of telling the moderators of a comment that waits.

@@ -1,13 +1,18 @@
 //! What authors may do with their own comments, by their author token: look, change for a while, delete.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::{Actor, Service};
-use crate::domain::comment::{Action, Status};
+use crate::domain::comment::{Action, HoldReason, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AuthorId, CommentId};
-use crate::domain::policy::{Facts, judge};
+use crate::domain::policy::{Facts, Verdict};
 use crate::domain::render::{RENDERER, render};
+use crate::domain::rules::judge::{Decided, RULE};
+use crate::domain::rules::subject::Subject;
 use crate::domain::submission::FieldRules;
 use crate::domain::text::{Body, Name, double_form, tidy};
 use crate::domain::time::Timestamp;
@@ -100,9 +105,19 @@ fn own(tx: &mut Tx<'_>, id: CommentId, author: AuthorId) -> Result<Comment, Erro
     comment.ok_or(Error::NotFound)
 }
 
-/// A patch, and when it came.
+/// Who changes their own comment, and from where.
+#[derive(Debug, Clone, Copy)]
+pub struct Editor {
+    /// By their author token.
+    pub author: AuthorId,
+    /// Rules look at it, and it goes no further.
+    pub client: IpAddr,
+}
+
+/// A patch, and when and from where it came.
 struct Edit<'a> {
     patch: &'a Patch,
+    client: IpAddr,
     now: Timestamp,
 }
 
@@ -146,18 +161,18 @@ impl Service {
     }
 
     /// Changes the author's own comment, with a new look at the new text.
-    pub async fn edit_own(self: &Arc<Self>, id: CommentId, author: AuthorId, patch: Patch) -> Result<Edited, Error> {
+    pub async fn edit_own(self: &Arc<Self>, id: CommentId, editor: Editor, patch: Patch) -> Result<Edited, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = own(tx, id, author)?;
-                service.edit_own_in(tx, comment, &Edit { patch: &patch, now })
+                let comment = own(tx, id, editor.author)?;
+                service.edit_own_in(tx, comment, &Edit { patch: &patch, client: editor.client, now })
             })
             .await
     }
 
     fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, edit: &Edit<'_>) -> Result<Edited, Error> {
-        let Edit { patch, now } = *edit;
+        let Edit { patch, now, .. } = *edit;
         self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
@@ -165,30 +180,43 @@ impl Service {
             let waits = comment.waiting_edit.is_some() && comment.status == Status::Approved;
             return Ok(if waits { Edited::Waits(comment) } else { Edited::Applied(comment) });
         }
-        let site = self.sites.by_id(comment.site_id)?;
-        let trusted =
-            authors::find(tx.conn(), comment.site_id, comment.author_id)?.is_some_and(|author| author.approved > 0);
-        let verdict = judge(site.policy, Facts { trusted, edit: true, ..Facts::default() });
+        let verdict = self.verdict_on_edit(tx, (&comment, &text), edit)?;
         let waits = comment.status == Status::Approved && verdict.status != Status::Approved;
-        let change = if waits {
-            StateChange {
-                waiting_edit: Some(Some(text)),
-                hold_reasons: Some(verdict.reasons),
-                ..StateChange::default()
-            }
-        } else {
-            StateChange { text: Some(text), waiting_edit: Some(None), ..StateChange::default() }
-        };
+        let tells = waits && verdict.status == Status::Pending;
+        let (change, ruled) = outcome(&comment, text, verdict);
         let after = comments::change(tx, &comment, &change)?;
         tx.log(self.event(&comment, Actor::author(now), Action::Edited));
+        if let Some(decided) = ruled {
+            tx.log(self.ruled(&comment, &decided, now));
+        }
         // A mail that has left shows the old text, and its links decide on nothing else.
-        if waits || after.status == Status::Pending {
+        if tells || after.status == Status::Pending {
             tx.enqueue(self.tell_moderators(&comment, now).about_an_edit());
         }
-        if !waits {
-            return Ok(Edited::Applied(after));
-        }
-        Ok(Edited::Waits(after))
+        Ok(if waits { Edited::Waits(after) } else { Edited::Applied(after) })
+    }
+
+    fn verdict_on_edit(
+        &self,
+        tx: &mut Tx<'_>,
+        (comment, text): (&Comment, &Text),
+        edit: &Edit<'_>,
+    ) -> Result<Verdict, Error> {
+        let site = self.sites.by_id(comment.site_id)?;
+        let author = authors::find(tx.conn(), comment.site_id, comment.author_id)?;
+        let (email, _) = self.opened(&comment.sealed());
+        let subject = Subject {
+            name: &text.name,
+            email: email.as_deref(),
+            website: text.website.as_deref(),
+            body: &text.body,
+            body_html: &text.body_html,
+            author: author.map(|author| author.history()).unwrap_or_default(),
+            address: Some(IpNet::from(edit.client)),
+            at: edit.now,
+        };
+        let trusted = author.is_some_and(|author| author.approved > 0);
+        Ok(self.verdict(&site, Facts { trusted, edit: true, ..Facts::default() }, &subject))
     }
 
     /// The text after a patch, rendered.
@@ -231,4 +259,31 @@ impl Service {
         tx.log(event);
         Ok(())
     }
+}
+
+/// What an edit does to a comment. The public text stays while one that speaks against itself waits, whatever rules call it.
+/// One that is not public gets its new text; rules may still put it away, but none makes it public: somebody else is asked.
+fn outcome(comment: &Comment, text: Text, verdict: Verdict) -> (StateChange, Option<Decided>) {
+    let Verdict { status, reasons, score, ruled } = verdict;
+    let spam_score = score;
+    if comment.status == Status::Approved {
+        let waits = status != Status::Approved;
+        let hold_reasons = (waits || !reasons.is_empty()).then_some(reasons);
+        let (text, waiting_edit) = if waits { (None, Some(Some(text))) } else { (Some(text), Some(None)) };
+        return (StateChange { text, waiting_edit, hold_reasons, spam_score, ..StateChange::default() }, None);
+    }
+    let by_rules = |reason: &HoldReason| reason.code == RULE;
+    let mut told = comment.hold_reasons();
+    told.retain(|reason| !by_rules(reason));
+    told.splice(..0, reasons.into_iter().filter(by_rules));
+    let ruled = ruled.filter(|_| comment.status == Status::Pending && status != Status::Approved);
+    let change = StateChange {
+        to: ruled.as_ref().map(|_| status),
+        text: Some(text),
+        waiting_edit: Some(None),
+        hold_reasons: Some(told),
+        spam_score,
+        ..StateChange::default()
+    };
+    (change, ruled)
 }

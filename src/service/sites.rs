@@ -11,7 +11,7 @@ use crate::domain::ids::SiteId;
 use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use crate::domain::web::Origin;
 use crate::error::Error;
-use crate::storage::{meta, sites};
+use crate::storage::{meta, rules, sites};
 
 /// A picture of all sites at one revision.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Service {
         Ok(())
     }
 
-    /// Adds a site. [`Error::Conflict`] when the key is taken.
+    /// Adds a site, with the rules that are ready-made. [`Error::Conflict`] when the key is taken.
     pub async fn add_site(&self, new: NewSite) -> Result<Arc<Site>, Error> {
         let site = Site {
             id: SiteId(self.ids.next()),
@@ -99,8 +99,15 @@ impl Service {
             language: "en".to_owned(),
         };
         let (row, now) = (site.clone(), self.clock.now());
-        self.db.write(move |tx| sites::insert(tx, &row, now)).await?;
+        let first_rules = self.first_rules(site.id, now)?;
+        self.db
+            .write(move |tx| {
+                sites::insert(tx, &row, now)?;
+                first_rules.iter().try_for_each(|rule| rules::insert(tx, rule))
+            })
+            .await?;
         self.refresh_sites().await?;
+        self.refresh_rules().await?;
         self.sites.by_id(site.id)
     }
 

@@ -2,8 +2,10 @@
 //! rate limits, then [`Service::store`] writes it with its event, its work and the answer to be repeated, in one
 //! transaction.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::in_flight::Turn;
@@ -13,13 +15,15 @@ use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::ReadingPath;
-use crate::domain::policy::{Facts, Verdict, judge};
+use crate::domain::policy::Facts;
 use crate::domain::render::{RENDERER, render};
+use crate::domain::rules::judge::Decided;
+use crate::domain::rules::subject::Subject;
 use crate::domain::site::{ArticlePolicy, Site};
 use crate::domain::submission::{RawSubmission, Submission, in_order, unknown_parent};
 use crate::domain::text::double_form;
 use crate::domain::time::Timestamp;
-use crate::domain::web::Origin;
+use crate::domain::web::{Origin, WebAddress};
 use crate::error::Error;
 use crate::keys::{Keys, Sealer};
 use crate::storage::arrivals::Arrival;
@@ -35,6 +39,8 @@ pub struct Envelope {
     pub author: Option<AuthorId>,
     /// What makes the request repeatable, if it carried an `Idempotency-Key`.
     pub repeatable: Option<Repeatable>,
+    /// Where it comes from; rules look at it, and it goes no further.
+    pub client: Option<IpAddr>,
     /// What may be kept of the sender's address.
     pub address: Option<String>,
     /// The browser's name.
@@ -110,10 +116,23 @@ pub struct Draft {
 }
 
 impl Draft {
-    fn verdict(&self, calm: bool) -> Verdict {
+    fn facts(&self, calm: bool) -> Facts {
         let trusted = self.author.is_some_and(|author| author.approved > 0);
-        let facts = Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, edit: false };
-        judge(self.site.policy, facts)
+        Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, edit: false }
+    }
+
+    /// What rules look at. Whoever comes without a valid author token has no history.
+    fn subject<'a>(&'a self, body_html: &'a str, at: Timestamp) -> Subject<'a> {
+        Subject {
+            name: self.submission.name.as_str(),
+            email: Some(self.submission.email.as_str()),
+            website: self.submission.website.as_ref().map(WebAddress::as_str),
+            body: self.submission.body.as_str(),
+            body_html,
+            author: self.author.map(|author| author.history()).unwrap_or_default(),
+            address: self.envelope.client.map(IpNet::from),
+            at,
+        }
     }
 }
 
@@ -227,7 +246,11 @@ impl Service {
     pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let sealer = self.keys.sealer()?;
-        let mut comment = self.new_comment(&draft, calm, now)?;
+        let body_html = render(&draft.submission.body);
+        let verdict = self.verdict(&draft.site, draft.facts(calm), &draft.subject(&body_html, now));
+        let mut comment = self.new_comment(&draft, body_html, now);
+        (comment.status, comment.visible) = (verdict.status, verdict.status == Status::Approved);
+        (comment.hold_reasons, comment.spam_score) = (reasons_json(&verdict.reasons)?, verdict.score);
         let Envelope { address, user_agent, .. } = draft.envelope;
         let email = draft.submission.email.as_str().to_owned();
         let private = Private { email, sender: Sender { address, user_agent } };
@@ -237,6 +260,7 @@ impl Service {
             is_new_author: draft.author.is_none(),
             idempotency: draft.idempotency,
             tells: comment.status == Status::Pending && calm,
+            ruled: verdict.ruled,
             text_hashes: draft.text_hashes,
             comment,
             private,
@@ -254,14 +278,13 @@ impl Service {
         stored
     }
 
-    /// Everything that needs neither the database nor a key: rendering, the verdict.
-    fn new_comment(&self, draft: &Draft, calm: bool, now: Timestamp) -> Result<Comment, Error> {
+    /// The row of a comment that waits, but for what needs the database or a key.
+    fn new_comment(&self, draft: &Draft, body_html: String, now: Timestamp) -> Comment {
         let submission = &draft.submission;
-        let verdict = draft.verdict(calm);
         let id = CommentId(self.ids.next());
         let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
         let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
-        Ok(Comment {
+        Comment {
             id,
             site_id: draft.site.id,
             article_id: ArticleId(self.ids.next()),
@@ -269,13 +292,13 @@ impl Service {
             root_id: path.root().unwrap_or(id),
             depth: draft.parent.as_ref().map_or(0, |parent| parent.depth + 1),
             path: path.0,
-            status: verdict.status,
-            visible: verdict.status == Status::Approved,
+            status: Status::Pending,
+            visible: false,
             author_id,
             name: submission.name.as_str().to_owned(),
             website: submission.website.as_ref().map(|website| website.as_str().to_owned()),
             body: submission.body.as_str().to_owned(),
-            body_html: render(&submission.body),
+            body_html,
             renderer: RENDERER,
             email_sealed: None,
             email_hash: None,
@@ -284,7 +307,7 @@ impl Service {
             article_url: submission.article_url.as_ref().map(|url| url.as_str().to_owned()),
             waiting_edit: None,
             replaced_text: None,
-            hold_reasons: reasons_json(&verdict.reasons)?,
+            hold_reasons: "[]".to_owned(),
             spam_score: None,
             notify: submission.notify,
             badge: None,
@@ -298,7 +321,7 @@ impl Service {
             text_hash: draft.text_hashes.first().cloned().unwrap_or_default(),
             created_at: now,
             edited_at: None,
-        })
+        }
     }
 
     fn store_in(&self, tx: &mut Tx<'_>, new: &mut NewComment, now: Timestamp) -> Result<Receipt, Error> {
@@ -345,13 +368,24 @@ impl Service {
             tx.add_author(authors::Author { id, site_id, approved, rejected, spam, created_at: now });
         }
         comments::insert(tx, comment)?;
-        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
-        event.from_status = None;
-        tx.log(event);
+        self.log_arrival(tx, comment, (new.ruled.as_ref(), now));
         if new.tells {
             tx.enqueue(self.tell_moderators(comment, now));
         }
         Ok(receipt)
+    }
+
+    /// Its coming, and what rules decided about it then.
+    fn log_arrival(&self, tx: &mut Tx<'_>, comment: &Comment, (ruled, now): (Option<&Decided>, Timestamp)) {
+        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
+        event.from_status = None;
+        event.to_status = Some(if ruled.is_some() { Status::Pending } else { comment.status });
+        tx.log(event);
+        if let Some(decided) = ruled {
+            let mut event = self.ruled(comment, decided, now);
+            event.from_status = Some(Status::Pending);
+            tx.log(event);
+        }
     }
 }
 
@@ -381,6 +415,7 @@ struct NewComment {
     is_new_author: bool,
     idempotency: Option<IdempotencyRequest>,
     tells: bool,
+    ruled: Option<Decided>,
     text_hashes: Vec<Vec<u8>>,
     private: Private,
     /// What the private fields in `comment` were sealed with.

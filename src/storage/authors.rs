@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use super::conn::{Conn, in_chunks, on};
 use super::schema::authors;
 use crate::domain::ids::{AuthorId, SiteId};
+use crate::domain::rules::subject::History;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -29,6 +30,13 @@ pub struct Author {
     pub created_at: Timestamp,
 }
 
+impl Author {
+    /// How their comments fared.
+    pub fn history(&self) -> History {
+        History { approved: self.approved, rejected: self.rejected, spam: self.spam }
+    }
+}
+
 /// Writes new authors, sixteen or four per statement.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[Author]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(authors::table).values(chunk).execute(c));
@@ -38,6 +46,11 @@ pub(super) fn insert_all(conn: &mut Conn, rows: &[Author]) -> Result<(), Error> 
 /// The author with this id.
 pub fn find_anywhere(conn: &mut Conn, id: AuthorId) -> Result<Option<Author>, Error> {
     Ok(on!(conn, |c| authors::table.find(id).select(Author::as_select()).get_result(c).optional())?)
+}
+
+/// The authors with these ids, as far as they are there.
+pub fn by_ids(conn: &mut Conn, ids: &[AuthorId]) -> Result<Vec<Author>, Error> {
+    Ok(on!(conn, |c| authors::table.filter(authors::id.eq_any(ids)).select(Author::as_select()).load(c))?)
 }
 
 /// The author with this id on this site.

@@ -122,7 +122,7 @@ pub fn reasons_json(reasons: &[HoldReason]) -> Result<String, Error> {
     to_json(&reasons)
 }
 
-/// Writes new comments that wait, sixteen or four per statement.
+/// Writes new comments that are not public, sixteen or four per statement.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[Comment]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(comments::table).values(chunk).execute(c));
     Ok(())
@@ -134,8 +134,8 @@ pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
         // It changes its parent.
         tx.take_turn(Turn::Article(comment.article_id))?;
     }
-    if tx.arrives && comment.status == Status::Pending && comment.parent_id.is_none() {
-        // Nobody can ask for it before the group is written.
+    if tx.arrives && comment.status != Status::Approved && comment.parent_id.is_none() {
+        // Nobody can ask for it before the group is written. One that is refused takes the same way as one that waits.
         tx.add_comment(comment.clone());
     } else {
         on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
@@ -233,6 +233,8 @@ pub struct StateChange {
     pub replaced_text: Option<Text>,
     /// New reasons; `None` leaves them.
     pub hold_reasons: Option<Vec<HoldReason>>,
+    /// A new score; `None` leaves the one that is there.
+    pub spam_score: Option<f64>,
 }
 
 /// Changes a comment and raises its version. Returns it as it is afterwards (its counters as they were).
@@ -247,9 +249,11 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
     if let Some(reasons) = &change.hold_reasons {
         after.hold_reasons = reasons_json(reasons)?;
     }
+    after.spam_score = change.spam_score.or(before.spam_score);
     let set = (
         comments::version.eq(after.version),
         comments::status.eq(after.status),
+        comments::spam_score.eq(after.spam_score),
         comments::replaced_text.eq(&after.replaced_text),
         comments::waiting_edit.eq(&after.waiting_edit),
         comments::hold_reasons.eq(&after.hold_reasons),

@@ -9,8 +9,9 @@ use super::authors::Author;
 use super::comments::Comment;
 use super::conn::{Conn, on};
 use super::events::Event;
+use super::rules::{self, StoredRule, WithWords};
 use super::schema;
-use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, SiteId};
+use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, RuleId, SiteId};
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -67,8 +68,17 @@ pages! {
     comments: comments, CommentId, Comment;
     /// Entries of the log after this one.
     events: events, EventId, Event;
+    /// Rules after this one, without their lists.
+    lone_rules: rules, RuleId, StoredRule;
     /// Accounts after this one, without their sites.
     lone_accounts: accounts, AccountId, Account;
+}
+
+/// Rules after this one, each with its list as it was packed.
+pub fn rules(conn: &mut Conn, after: RuleId) -> Result<Vec<WithWords>, Error> {
+    let found = lone_rules(conn, after)?;
+    let with_list = |rule: StoredRule| rules::words(conn, rule.id).map(|words| (rule, words));
+    found.into_iter().map(with_list).collect()
 }
 
 /// Accounts after this one, each with the sites that it looks after.

@@ -33,6 +33,7 @@ mod postgres;
 pub mod queue;
 mod replica;
 pub mod reseal;
+pub mod rules;
 pub mod schema;
 pub mod shared_limits;
 pub mod site_counts;

@@ -226,6 +226,22 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::{Binary, Text, Nullable, Integer, BigInt};
+    use super::super::types::Uid;
+    rules (id) {
+        id -> Uid,
+        site_id -> Nullable<Uid>,
+        position -> Integer,
+        definition -> Text,
+        word_count -> Integer,
+        version -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        words -> Nullable<Binary>,
+    }
+}
+
 joinable!(comments -> articles (article_id));
 joinable!(articles -> sites (site_id));
 joinable!(tokens -> accounts (account_id));

@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
-use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, SessionId, SiteId, TokenId};
+use crate::domain::ids::{
+    AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
+};
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 
@@ -134,7 +136,7 @@ macro_rules! through_number {
     (@sqlite i64, $to:expr) => { $to };
 }
 
-ids_as_uid!(SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, AnyId);
+ids_as_uid!(SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId);
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
 

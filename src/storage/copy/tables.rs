@@ -30,6 +30,7 @@ pub static TABLES: &[Table] = &[
     Table::of::<Event>(),
     Table::of::<OutboxRow>(),
     Table::of::<IdempotencyKey>(),
+    Table::of::<Rule>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -304,6 +305,20 @@ rows! {
         expires_at: i64,
         last_used_at: Option<i64>,
         revoked_at: Option<i64>,
+    }
+}
+
+rows! {
+    rules: Rule by (id: AnyId) {
+        id: AnyId,
+        site_id: Option<AnyId>,
+        position: i32,
+        definition: String,
+        word_count: i32,
+        version: i64,
+        created_at: i64,
+        updated_at: i64,
+        words: Option<Vec<u8>>,
     }
 }
 

@@ -16,4 +16,5 @@ mod privacy;
 mod races;
 mod reading;
 mod rotation;
+mod rules;
 mod submission;

@@ -104,6 +104,34 @@ fn what_the_command_line_changes_reaches_a_running_service() {
 }
 
 #[test]
+fn a_word_list_is_imported_while_the_service_runs() {
+    let installation = Installation::new().set("limits__enabled", "false");
+    let running = installation.start();
+    let token = installation.token("admin");
+    std::fs::write(installation.path("list.txt"), "casino\nünïcode\n\ncasino\n").unwrap();
+    let said = installation.done(&["rules", "import", "list.txt", "--site", "default", "--mode", "part"]);
+    assert_eq!(said.trim(), "2 entries in the rule “Disallowed words”, which is on");
+    installation.done(&["rules", "import", "list.txt", "--site", "default", "--rule", "Mine"]);
+    let listed = installation.done(&["rules", "list"]);
+    assert_eq!(listed.lines().next(), Some("default\t1\ton\tspam\t2\tDisallowed words"));
+    assert_eq!(listed.lines().last(), Some("default\t4\ton\tspam\t2\tMine"));
+    let no_list =
+        installation.run(&["rules", "import", "list.txt", "--site", "default", "--rule", "More than 2 links"]);
+    assert_eq!(no_list.status.code(), Some(1));
+    let mut number = 0;
+    wait_until("the list is known", || {
+        number += 1;
+        let body = format!("the SUPERCASINOS of {number}");
+        let comment = json!({"article": "/a", "name": "Ada", "email": "a@example.org", "body": body});
+        let client = Client::new();
+        client.post(format!("{}/api/v1/sites/default/comments", running.url)).json(&comment).send().unwrap();
+        let spam = format!("{}/api/v1/moderation/comments?status=spam", running.url);
+        let spam: Value = client.get(spam).bearer_auth(&token).send().unwrap().json().unwrap();
+        !spam["comments"].as_array().unwrap().is_empty()
+    });
+}
+
+#[test]
 fn exit_codes_and_messages() {
     let installation = Installation::new();
     let code = |arguments: &[&str]| installation.run(arguments).status.code().unwrap();

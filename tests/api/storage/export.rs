@@ -7,15 +7,17 @@ use afterword::app::{Installed, open_existing};
 use afterword::config::Config;
 use afterword::domain::comment::{HoldReason, Status};
 use afterword::domain::hex::hex;
-use afterword::domain::ids::{AccountId, AuthorId, TokenId};
+use afterword::domain::ids::{AccountId, AuthorId, RuleId, TokenId};
 use afterword::domain::mail_choice::{MailChoice, MailMode};
 use afterword::service::Service;
 use afterword::service::accounts::email_place;
 use afterword::service::private_fields::{Sender, comment_email_place, comment_sender_place};
+use afterword::service::rules::RuleTarget;
 use afterword::storage::accounts;
 use afterword::storage::accounts::{Account, Role, Token};
 use afterword::storage::authors::Author;
 use afterword::storage::comments::reasons_json;
+use afterword::storage::rules::{self, StoredRule};
 use serde_json::{Value, json};
 
 use crate::support::clock::FakeClock;
@@ -63,9 +65,25 @@ async fn fill(service: &Service) {
         revoked_at: None,
     };
     let author = Author { id: author, site_id: site.id, approved: 1, rejected: 2, spam: 3, created_at: NOW };
+    let definition = json!({
+        "name": "List", "enabled": true, "match": "all", "effect": {"score": 2.5}, "reason": "",
+        "conditions": [{"on": "anywhere", "is": "contains", "values": [], "list": true, "not": false}],
+    });
+    let rule = StoredRule {
+        id: RuleId(rows::uuid(70)),
+        site_id: Some(site.id),
+        position: 1,
+        definition: definition.to_string(),
+        word_count: 0,
+        version: 1,
+        created_at: NOW,
+        updated_at: NOW,
+    };
+    let target = RuleTarget { id: rule.id, versions: None };
     let keys = service.keys.clone();
     let filled = service.db.write(move |tx| {
         let article = rows::site_and_article(tx, &site, 10, "/hello")?;
+        rules::insert(tx, &rule)?;
         accounts::insert(tx, &account, &[site.id])?;
         accounts::insert_token(tx, &token)?;
         tx.add_author(author);
@@ -91,6 +109,7 @@ async fn fill(service: &Service) {
         Ok(())
     });
     filled.await.unwrap();
+    service.write_rule_words(&Service::operator_of_rules(), target, "one\ntwö\n".into()).await.unwrap();
 }
 
 async fn exported(service: &Service) -> Vec<u8> {
@@ -127,7 +146,7 @@ async fn the_same_rows_make_the_same_bytes_and_no_secret() {
         kinds.push(kind);
     }
     kinds.dedup();
-    assert_eq!(kinds, ["site", "account", "article", "author", "comment", "event"]);
+    assert_eq!(kinds, ["site", "rule", "account", "article", "author", "comment", "event"]);
     for rows in by_kind.values() {
         assert!(rows.is_sorted_by(|one, next| one["id"].as_str().unwrap() < next["id"].as_str().unwrap()));
     }
@@ -146,6 +165,10 @@ async fn the_same_rows_make_the_same_bytes_and_no_secret() {
     assert_eq!(reply["email"], Value::Null);
     assert_eq!(by_kind["account"][0]["email"], "ann@example.org");
     assert_eq!(by_kind["account"][0]["sites"][0], by_kind["site"][0]["id"]);
+
+    let rule = by_kind["rule"][0];
+    let told = json!([rule["name"], rule["effect"], rule["words"], rule["site_id"] == by_kind["site"][0]["id"]]);
+    assert_eq!(told, json!(["List", {"score": 2.5}, ["one", "twö"], true]));
 
     let key = std::fs::read_to_string(&key_file).unwrap();
     for secret in ["secret-password-hash", "secret-token", "hash", "sealed", key.trim()] {

@@ -45,7 +45,8 @@ async fn every_column_is_there(backend: Backend) {
             accounts,
             account_sites,
             sessions,
-            tokens
+            tokens,
+            rules
         );
         assert!(migrations::is_current(conn)?);
         Ok(())
