@@ -203,9 +203,9 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let worker = Arc::new(Worker::new(service.clone(), mailer, metrics.clone(), config)?);
         let common = open_limits(config, &service, parts.patience).await?;
-        let rings = Rings::new(&config.limits, parts.clock, common);
+        let rings = Rings::new(&config.limits, parts.clock.clone(), common);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
-        let cache = Cache::new(u64::from(config.cache.megabytes) << 20);
+        let cache = Cache::new(u64::from(config.cache.megabytes) << 20, parts.clock.clone());
         let public_url = config.server.public_url.clone();
         let metrics_apart = config.metrics.address().map_err(Error::internal)?.is_some();
         let parts = StateParts { service: service.clone(), rings, cache, proxies, public_url, metrics, metrics_apart };

@@ -13,6 +13,7 @@ pub mod privacy;
 pub mod render;
 pub mod search;
 pub mod site;
+pub mod site_settings;
 pub mod submission;
 pub mod text;
 pub mod time;

@@ -192,7 +192,7 @@ pub async fn correct(
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
-    let patch = raw.parse(&state.service.rules.fields, fields.finish());
+    let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
     let comment = state.service.correct(by_api(moderator.access), target, patch).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))

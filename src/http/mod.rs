@@ -1,6 +1,8 @@
 //! The only place that knows actix, status codes and JSON. This file is the contents page: every address, its methods, and
 //! the handler of each. One file per resource.
 
+mod accounts;
+mod articles;
 mod comments;
 mod decisions;
 mod encoding;
@@ -14,11 +16,14 @@ mod openapi;
 pub mod operator;
 mod own;
 mod pages;
+mod paging;
 mod queue;
 mod reading;
 mod request;
 mod shapes;
 mod shortcut;
+mod sites;
+mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -199,8 +204,47 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
+        .configure(for_administrators)
         .configure(for_operators)
         .default_service(web::route().to(nothing_here));
+}
+
+fn for_administrators(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/sites", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(sites::list))
+                .route(web::post().to(sites::create)),
+        )
+        .service(
+            at("/api/v1/sites/{site}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(sites::get))
+                .route(web::patch().to(sites::change))
+                .route(web::delete().to(sites::delete)),
+        )
+        .service(
+            at("/api/v1/sites/{site}/articles", "GET, HEAD, POST, PATCH, OPTIONS")
+                .route(get().to(articles::list))
+                .route(web::post().to(articles::create))
+                .route(web::patch().to(articles::change)),
+        )
+        .service(
+            at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(accounts::list))
+                .route(web::post().to(accounts::create)),
+        )
+        .service(
+            at("/api/v1/accounts/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(accounts::get))
+                .route(web::patch().to(accounts::change))
+                .route(web::delete().to(accounts::delete)),
+        )
+        .service(
+            at("/api/v1/tokens", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(tokens::list))
+                .route(web::post().to(tokens::create)),
+        )
+        .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
 }
 
 fn for_operators(config: &mut web::ServiceConfig) {

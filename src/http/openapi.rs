@@ -4,6 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::{accounts, articles, sites, tokens};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -19,6 +20,9 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
+        sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
+        articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        tokens::list, tokens::create, tokens::delete,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
     ),

@@ -3,7 +3,9 @@
 //! [`Service`].
 
 pub mod access;
+pub mod account_changes;
 pub mod accounts;
+pub mod articles;
 pub mod copy;
 pub mod export;
 mod in_flight;
@@ -11,8 +13,10 @@ pub mod moderation;
 pub mod own;
 pub mod private_fields;
 pub mod rotation;
+pub mod site_changes;
 pub mod sites;
 pub mod submission;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -103,8 +103,8 @@ pub struct Draft {
     author: Option<authors::Author>,
     parent: Option<Parent>,
     idempotency: Option<IdempotencyRequest>,
-    /// Keyed hash of the e-mail address, for its ring.
-    pub email_hash: [u8; 16],
+    /// Keyed hash of the e-mail address, if there is one, for its ring.
+    pub email_hash: Option<[u8; 16]>,
     text_hashes: Vec<Vec<u8>>,
     turn: Option<Turn>,
 }
@@ -164,7 +164,7 @@ impl Service {
         };
         let owns = |origin: &Origin| site.owns(origin) || self.rules.own_origin.as_ref() == Some(origin);
         let (article_key, parent_id) = (raw.article.clone(), raw.parent_id.as_deref().and_then(|id| id.parse().ok()));
-        let parsed = raw.parse(&self.rules.fields, &owns, faults);
+        let parsed = raw.parse(&site.settings.form_rules(&self.rules.fields), &owns, faults);
         let around = self
             .look_around(Wanted {
                 site: site.id,
@@ -195,7 +195,7 @@ impl Service {
             Ok(submission) if faults.is_empty() => submission,
             _ => return Err(Error::Invalid(in_order(faults))),
         };
-        let email_hash = self.keys.limit_hash(&[submission.email.folded().as_bytes()]);
+        let email_hash = submission.email.as_ref().map(|email| self.keys.limit_hash(&[email.folded().as_bytes()]));
         let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let (author, parent) = (around.author, around.parent);
         let draft = Draft { site, submission, envelope, author, parent, idempotency, email_hash, text_hashes, turn };
@@ -229,7 +229,7 @@ impl Service {
         let sealer = self.keys.sealer()?;
         let mut comment = self.new_comment(&draft, calm, now)?;
         let Envelope { address, user_agent, .. } = draft.envelope;
-        let email = draft.submission.email.as_str().to_owned();
+        let email = draft.submission.email.as_ref().map(|email| email.as_str().to_owned());
         let private = Private { email, sender: Sender { address, user_agent } };
         private.seal_into(&mut comment, &sealer)?;
         let mut new = NewComment {
@@ -326,7 +326,7 @@ impl Service {
         new.seal_for(used, &self.keys)?;
         let comment = &mut new.comment;
         comment.article_id = article.id;
-        if article.closed {
+        if self.is_closed(&article, now) {
             return Err(Error::Closed);
         }
         if comment.parent_id.is_some() {

@@ -1,5 +1,6 @@
 //! The API as clients meet it, on both databases.
 
+mod administration;
 mod corpora;
 mod errors;
 mod form;
@@ -13,4 +14,5 @@ mod privacy;
 mod races;
 mod reading;
 mod rotation;
+mod site_settings;
 mod submission;
