@@ -79,6 +79,7 @@ impl Ready {
     }
 
     /// The same, true until then.
+    #[must_use]
     pub fn until(mut self, ends_at: Option<Timestamp>) -> Self {
         self.ends_at = ends_at;
         self

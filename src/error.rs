@@ -37,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     Conflict(Cow<'static, str>),
     /// `If-Match` named another version.
-    #[error("The comment has changed since you looked. Load it again and decide anew.")]
+    #[error("It has changed since you looked. Load it again and decide anew.")]
     PreconditionFailed,
     /// Faults of fields, all of them.
     #[error("Some fields need another look; each is named below.")]

@@ -69,7 +69,7 @@ impl Default for SiteSettings {
 }
 
 /// What a submission to one site must obey.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FormRules {
     /// The longest texts.
     pub fields: FieldRules,
@@ -118,6 +118,11 @@ impl SiteSettings {
             needs_email: self.required_fields.contains(&RequiredField::Email),
             needs_website: self.required_fields.contains(&RequiredField::Website),
         }
+    }
+
+    /// The privacy line of the form.
+    pub fn privacy_line(&self) -> &str {
+        self.privacy_text.as_deref().unwrap_or("Your email address will not be published. Required fields are marked *")
     }
 
     /// When an article that was made then closes by its age; none: never.

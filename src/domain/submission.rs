@@ -169,9 +169,13 @@ impl RawSubmission {
         let raw = self.tidied();
         let mut notes = Notes { faults };
         if let Err(errors) = raw.validate_with_args(&rules.fields) {
-            told(&errors, &rules.fields).into_iter().for_each(|fault| notes.add(fault));
+            for fault in told(&errors, &rules.fields) {
+                notes.add(fault);
+            }
         }
-        raw.site_faults(rules).into_iter().for_each(|fault| notes.add(fault));
+        for fault in raw.site_faults(rules) {
+            notes.add(fault);
+        }
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let article = notes.keep(|| ArticleKey::parse(&text(&raw.article), "article"), "article");
         let name = notes.keep(|| Name::parse(&text(&raw.name), "name"), "name");

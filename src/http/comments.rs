@@ -270,9 +270,6 @@ pub struct FormAnswer {
     texts: FormTexts,
 }
 
-/// The privacy line of a site that has none of its own.
-const PRIVACY: &str = "Your email address will not be published. Required fields are marked *";
-
 /// The fields of the form with their limits, the site's policy, and the sentences to show.
 #[utoipa::path(
     get, path = "/api/v1/sites/{site}/form", tag = "Readers and writers", params(("site" = String, Path)),
@@ -309,7 +306,7 @@ pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
         languages: site.settings.languages.clone(),
         close_after_days: site.settings.close_after_days,
         texts: FormTexts {
-            privacy: site.settings.privacy_text.clone().unwrap_or_else(|| PRIVACY.to_owned()),
+            privacy: site.settings.privacy_line().to_owned(),
             submit: "Submit comment",
             pending: "Thank you. Your comment is waiting for approval; only you can see it here.",
         },

@@ -25,13 +25,13 @@ use crate::service::moderation::{Authority, Decided, Order, Target};
 use crate::service::own::RawPatch;
 
 /// The comment that the address names, in the version that the request names.
-fn target(request: &HttpRequest) -> Result<Target, Error> {
+pub fn target(request: &HttpRequest) -> Result<Target, Error> {
     Ok(Target { id: comment_id(request)?, versions: if_match(request.headers()) })
 }
 
 /// What was read of a request about a comment, if nothing is wrong with it. That the comment is not there is told before
 /// what is wrong.
-async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T, Error>) -> Result<T, Error> {
+pub async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T, Error>) -> Result<T, Error> {
     if read.is_err() {
         state.service.comment_for(access, id).await?;
     }
@@ -39,7 +39,7 @@ async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T,
 }
 
 /// Whoever has an access token comes by the API.
-fn by_api(access: Access) -> Authority {
+pub fn by_api(access: Access) -> Authority {
     Authority { access, via: Via::Api }
 }
 

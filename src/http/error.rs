@@ -93,7 +93,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
             Error::DuplicateComment => (S::CONFLICT, "duplicate_comment", "This comment is already here"),
             Error::Closed => (S::CONFLICT, "closed", "Comments are closed"),
             Error::Conflict(_) => (S::CONFLICT, "conflict", "The state has changed"),
-            Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "The comment has changed"),
+            Error::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition_failed", "It has changed"),
             Error::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields need another look"),
             Error::IdempotencyKeyReused => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This Idempotency-Key belongs to another request")

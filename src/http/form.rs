@@ -27,6 +27,8 @@ struct Posted<'a> {
     state: &'a State,
     pairs: Pairs,
     rules: FormRules,
+    /// The site's privacy line.
+    privacy: String,
     /// Where to go afterwards: checked.
     return_to: Option<WebAddress>,
 }
@@ -45,7 +47,8 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
     };
     let repeatable = key(&pairs, request, &mut faults).map(|key| Repeatable { key, request: pairs.canonical() });
     let rules = site.settings.form_rules(&state.service.rules.fields);
-    let posted = Posted { request, state, pairs, rules, return_to };
+    let privacy = site.settings.privacy_line().to_owned();
+    let posted = Posted { request, state, pairs, rules, privacy, return_to };
     match take(request, state, site, Form { raw, faults, author, repeatable }).await {
         Ok(receipt) => done(state, posted.return_to.as_ref(), receipt.status),
         Err(error) => posted.answer(error),
@@ -140,7 +143,7 @@ impl Posted<'_> {
         let values = minijinja::context! {
             title => error.title(), text, faults, fields, hidden => self.hidden(error),
             action => format!("{}{}", self.state.public_url, self.request.path()),
-            rules => minijinja::value::Serde(self.rules.fields), needs_email => self.rules.needs_email,
+            rules => minijinja::value::Serde(self.rules), privacy => self.privacy.as_str(),
         };
         let onward = self.return_to.as_ref().map(WebAddress::origin);
         self.state.pages.form(error.status_code(), values, onward.as_ref())

@@ -19,10 +19,12 @@ mod pages;
 mod paging;
 mod queue;
 mod reading;
+mod reply;
 mod request;
 mod shapes;
 mod shortcut;
 mod sites;
+mod stream;
 mod tokens;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::Rings;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::service::Service;
 
@@ -50,6 +53,8 @@ pub struct State {
     pub rings: Rings,
     /// Answers that are ready.
     pub cache: Cache,
+    /// Whoever listens.
+    pub live: Arc<Live>,
     /// The proxies in front.
     pub proxies: TrustedProxies,
     /// How people reach us, without a slash at the end.
@@ -68,6 +73,7 @@ pub struct StateParts {
     pub service: Arc<Service>,
     pub rings: Rings,
     pub cache: Cache,
+    pub live: Arc<Live>,
     pub proxies: TrustedProxies,
     pub public_url: String,
     pub metrics: Arc<Metrics>,
@@ -78,13 +84,14 @@ pub struct StateParts {
 impl State {
     /// Puts the state together.
     pub fn new(parts: StateParts) -> Result<Self, Error> {
-        let StateParts { service, rings, cache, proxies, public_url, metrics, metrics_apart } = parts;
+        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
             service,
             rings,
             cache,
+            live,
             proxies,
             pages: Pages::new(&public_url)?,
             openapi: openapi::document(&public_url).map_err(Error::internal)?,
@@ -95,9 +102,10 @@ impl State {
         })
     }
 
-    /// From now on the service says that it is not ready.
+    /// From now on the service says that it is not ready, and nobody listens any more: whoever did finds another instance.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.live.stop.cancel();
     }
 
     fn is_draining(&self) -> bool {
@@ -201,6 +209,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             at("/api/v1/moderation/comments/{id}/discard-edit", "POST, OPTIONS")
                 .route(web::post().to(decisions::discard_edit)),
         )
+        .service(at("/api/v1/moderation/comments/{id}/reply", "POST, OPTIONS").route(web::post().to(reply::reply)))
+        .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))

@@ -55,7 +55,6 @@ pub struct SiteRequest {
 
 /// The shortest and longest texts in characters; none: as the operator's settings say.
 #[derive(Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "named as the API names them")]
 pub struct LengthsShape {
     name_min: Option<usize>,
     name_max: Option<usize>,

@@ -64,6 +64,7 @@ impl RawArticle {
 }
 
 /// A change of a text: nothing, none (it goes), or a new one.
+#[expect(clippy::option_option, reason = "the three things that a merge patch can say of a field")]
 fn texts(change: Change<String>, tidied: impl FnOnce(&str) -> String) -> Option<Option<String>> {
     match change {
         Change::Keep => None,

@@ -12,6 +12,7 @@ mod in_flight;
 pub mod moderation;
 pub mod own;
 pub mod private_fields;
+pub mod reply;
 pub mod rotation;
 pub mod site_changes;
 pub mod sites;

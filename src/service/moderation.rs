@@ -51,10 +51,10 @@ pub struct Order {
 }
 
 /// An order, who gave it, and when.
-struct Ruling<'a> {
-    order: &'a Order,
-    authority: &'a Authority,
-    now: Timestamp,
+pub(super) struct Ruling<'a> {
+    pub order: &'a Order,
+    pub authority: &'a Authority,
+    pub now: Timestamp,
 }
 
 /// Where a comment stood before, who had put it there, and when.
@@ -106,7 +106,7 @@ impl Service {
             .await
     }
 
-    fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
+    pub(super) fn decide_in(&self, tx: &mut Tx<'_>, ruling: &Ruling<'_>) -> Result<Decided, Error> {
         let Ruling { order, authority, now } = ruling;
         let comment = visible_to(tx, &authority.access, &order.target)?;
         let previous = previous(tx, &comment)?;
@@ -223,12 +223,18 @@ impl Service {
 }
 
 /// The comment, if this account may see it and it still has the version that the caller saw.
-fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
+pub(super) fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
     let comment = comments::find_to_change(tx, target.id)?.ok_or(Error::NotFound)?;
     access.require(comment.site_id)?;
+    refuse_other_version(target, &comment)?;
+    Ok(comment)
+}
+
+/// [`Error::PreconditionFailed`] when the caller saw another version.
+pub(super) fn refuse_other_version(target: &Target, comment: &Comment) -> Result<(), Error> {
     match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
-        _ => Ok(comment),
+        _ => Ok(()),
     }
 }
 

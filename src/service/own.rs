@@ -45,7 +45,7 @@ pub struct RawPatch {
 pub struct Patch {
     name: Option<Name>,
     website: Change<WebAddress>,
-    body: Option<Body>,
+    pub(super) body: Option<Body>,
 }
 
 impl RawPatch {

@@ -52,7 +52,7 @@ impl RawSite {
         }
         match self.url {
             Change::Set(text) if absolute_http(&text).is_some() && text.chars().count() <= 2048 => {
-                site.url = Some(text)
+                site.url = Some(text);
             }
             Change::Set(_) => {
                 note(Fault::new(

@@ -20,6 +20,7 @@ on_both_databases!(
 );
 
 /// Sends a request with this token.
+#[expect(clippy::too_many_arguments, reason = "what a request is, in the order in which one says it")]
 pub async fn call(app: &TestApp, token: &str, method: &str, path: &str, body: Value) -> Answer {
     let request = app.request(method.parse::<Method>().unwrap(), path).bearer_auth(token);
     app.send(if body.is_null() { request } else { request.json(&body) }).await

@@ -13,6 +13,8 @@ mod own;
 mod privacy;
 mod races;
 mod reading;
+mod reply;
 mod rotation;
 mod site_settings;
+mod stream;
 mod submission;
