@@ -27,6 +27,7 @@ use afterword::domain::comment::{Action, Status, Via};
 use afterword::domain::ids::{ArticleId, AuthorId, CommentId, EventId, OutboxId, SiteId};
 use afterword::domain::listing::{ReadingPath, Sort};
 use afterword::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
+use afterword::domain::site_settings::SiteSettings;
 use afterword::domain::submission::ArticleKey;
 use afterword::domain::time::Timestamp;
 use afterword::storage::articles::NewArticle;
@@ -170,6 +171,8 @@ async fn prepare(db: &Db) -> Blog {
         policy: Policy::All,
         articles: ArticlePolicy::Any,
         language: "en".into(),
+        settings: SiteSettings::default(),
+        updated_at: Timestamp(0),
     };
     let id = site.id;
     let articles = db

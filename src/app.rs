@@ -21,6 +21,7 @@ use crate::jobs::{Worker, housekeeping};
 use crate::keys::Keys;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::{Common, Rings};
+use crate::live::{Live, Seats};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::service::{Rules, Service};
@@ -66,11 +67,18 @@ pub struct Parts {
     pub mailer: Option<Mailer>,
     /// How long a visitor waits for the rate limits that instances share.
     pub patience: Duration,
+    /// How often a stream shows a sign of life, and the rights of its listener are looked at again.
+    pub heartbeat: Duration,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::default()), mailer: None, patience: Duration::from_millis(250) }
+        Self {
+            clock: Arc::new(SystemClock::default()),
+            mailer: None,
+            patience: Duration::from_millis(250),
+            heartbeat: Duration::from_secs(15),
+        }
     }
 }
 
@@ -205,12 +213,16 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let worker = Arc::new(Worker::new(service.clone(), mailer, metrics.clone(), config)?);
         let common = open_limits(config, &service, parts.patience).await?;
-        let rings = Rings::new(&config.limits, parts.clock, common);
+        let rings = Rings::new(&config.limits, parts.clock.clone(), common);
+        let (all, each) = (config.limits.streams, config.limits.streams_per_account);
+        let live = Live::new(service.db.clone(), Seats { all, each }, parts.heartbeat);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
-        let cache = Cache::new(u64::from(config.cache.megabytes) << 20);
+        let cache = Cache::new(u64::from(config.cache.megabytes) << 20, parts.clock.clone());
         let public_url = config.server.public_url.clone();
         let metrics_apart = config.metrics.address().map_err(Error::internal)?.is_some();
-        let parts = StateParts { service: service.clone(), rings, cache, proxies, public_url, metrics, metrics_apart };
+        let service_of_state = service.clone();
+        let parts =
+            StateParts { service: service_of_state, rings, cache, live, proxies, public_url, metrics, metrics_apart };
         let state = State::new(parts)?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),

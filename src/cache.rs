@@ -1,6 +1,7 @@
 //! Answers that are ready to be sent, kept in memory up to a number of bytes: the bytes, their compressed forms, an `ETag`
 //! for each. An answer knows what it was made from; a commit that changes one of these makes it worthless at that moment,
-//! so nothing stale is ever found, and nothing is looked up to know that.
+//! so nothing stale is ever found, and nothing is looked up to know that. What changes by the clock alone (an article that
+//! closes by its age) knows its end.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -10,8 +11,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::clock::Clock;
 use crate::domain::hex::hex;
 use crate::domain::listing::Source;
+use crate::domain::time::Timestamp;
 
 /// Below this compression saves less than its headers cost.
 const WORTH_COMPRESSING: usize = 512;
@@ -52,6 +55,8 @@ pub struct Ready {
     brotli: OnceLock<Form>,
     made_at: Moment,
     sources: Vec<Source>,
+    /// When it is true no longer, whatever is committed; none: never.
+    ends_at: Option<Timestamp>,
 }
 
 /// A moment in the order of changes.
@@ -69,7 +74,15 @@ impl Ready {
             brotli: OnceLock::new(),
             made_at,
             sources,
+            ends_at: None,
         }
+    }
+
+    /// The same, true until then.
+    #[must_use]
+    pub fn until(mut self, ends_at: Option<Timestamp>) -> Self {
+        self.ends_at = ends_at;
+        self
     }
 
     /// An answer that will not be kept.
@@ -188,21 +201,26 @@ impl quick_cache::Weighter<String, Arc<Ready>> for ByBytes {
 pub struct Cache {
     /// What has changed, told by whoever commits.
     pub changes: Arc<Changes>,
+    clock: Arc<dyn Clock>,
     answers: quick_cache::sync::Cache<String, Arc<Ready>, ByBytes>,
     made: AtomicU64,
 }
 
 impl Cache {
     /// A cache of at most so many bytes.
-    pub fn new(bytes: u64) -> Self {
+    pub fn new(bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let answers = usize::try_from(bytes / 16_384).unwrap_or(usize::MAX).max(16);
         let answers = quick_cache::sync::Cache::with_weighter(answers, bytes, ByBytes);
-        Self { changes: Arc::default(), answers, made: AtomicU64::new(0) }
+        Self { changes: Arc::default(), clock, answers, made: AtomicU64::new(0) }
     }
 
     /// The answer for an address, if there is one and nothing has changed since.
     pub fn get(&self, address: &str) -> Option<Arc<Ready>> {
-        self.answers.get(address).filter(|ready| self.changes.is_fresh(ready))
+        self.answers.get(address).filter(|ready| self.is_true(ready))
+    }
+
+    fn is_true(&self, ready: &Ready) -> bool {
+        self.changes.is_fresh(ready) && ready.ends_at.is_none_or(|end| self.clock.now() < end)
     }
 
     /// The answer for an address, made by `make` if there is none: once, however many wait for it. Nobody gets what was true
@@ -220,9 +238,9 @@ impl Cache {
         }
         let asked = self.changes.now();
         for _ in 0..ROUNDS {
-            let _ = self.answers.remove_if(address, |ready| !self.changes.is_fresh(ready));
+            let _ = self.answers.remove_if(address, |ready| !self.is_true(ready));
             match self.answers.get_value_or_guard_async(address).await {
-                Ok(ready) if ready.made_at >= asked || self.changes.is_fresh(&ready) => return Ok(ready),
+                Ok(ready) if ready.made_at >= asked || self.is_true(&ready) => return Ok(ready),
                 // Whoever made it had begun before.
                 Ok(_) => {}
                 Err(place) => {
@@ -249,6 +267,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
     use crate::domain::ids::{ArticleId, SiteId};
     use uuid::Uuid;
 
@@ -266,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_makes_what_was_made_from_it_worthless_and_nothing_else() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(1 << 20, Arc::new(SystemClock::default()));
         fill(&cache, "/a", "a", article(1)).await;
         fill(&cache, "/b", "b", article(2)).await;
         cache.changes.changed(article(1));
@@ -279,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_before_a_change_is_not_kept_after_it() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(1 << 20, Arc::new(SystemClock::default()));
         let made_at = cache.changes.now();
         cache.changes.changed(BLOG);
         let late = Ready::new("text/plain", b"old".to_vec(), made_at, vec![BLOG]);
@@ -289,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_makes_it_while_the_others_wait() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(1 << 20, Arc::new(SystemClock::default()));
         let made = AtomicU64::new(0);
         let ask = || {
             cache.get_or_make("/a", async {
@@ -304,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_joins_a_maker_does_not_get_what_was_true_before_they_asked() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(1 << 20, Arc::new(SystemClock::default()));
         let (begun, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
         let first = cache.get_or_make("/a", async {
             let made_at = cache.changes.now();
@@ -332,11 +351,39 @@ mod tests {
 
     #[tokio::test]
     async fn it_never_holds_more_than_it_may() {
-        let cache = Cache::new(1 << 20);
+        let cache = Cache::new(1 << 20, Arc::new(SystemClock::default()));
         for n in 0..1000 {
             fill(&cache, &format!("/{n}"), &"x".repeat(10_000), article(n)).await;
         }
         assert!(cache.bytes() <= 1 << 20, "{}", cache.bytes());
         assert!(cache.bytes() > 1 << 19);
+    }
+
+    struct Moving(AtomicU64);
+
+    impl Clock for Moving {
+        fn now(&self) -> Timestamp {
+            Timestamp(i64::try_from(self.0.load(Ordering::SeqCst)).unwrap())
+        }
+
+        fn monotonic(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ends_by_the_clock_is_not_found_after_its_end() {
+        let clock = Arc::new(Moving(AtomicU64::new(5)));
+        let cache = Cache::new(1 << 20, clock.clone());
+        let make = |body: &str, end| {
+            Ready::new("text/plain", body.into(), cache.changes.now(), vec![BLOG]).until(Some(Timestamp(end)))
+        };
+        cache.get_or_make("/a", async { Ok::<_, ()>(make("open", 7)) }).await.unwrap();
+        clock.0.store(6, Ordering::SeqCst);
+        assert!(cache.get("/a").is_some());
+        clock.0.store(7, Ordering::SeqCst);
+        assert!(cache.get("/a").is_none());
+        let made = cache.get_or_make("/a", async { Ok::<_, ()>(make("closed", 9)) }).await.unwrap();
+        assert_eq!(&made.form(Encoding::Identity).1.bytes[..], b"closed");
     }
 }

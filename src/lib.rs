@@ -14,6 +14,7 @@ pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod limits;
+pub mod live;
 pub mod mail;
 pub mod metrics;
 pub mod service;

@@ -37,7 +37,7 @@ enum Kind {
 }
 
 /// What each of them means.
-const MEANINGS: [(Kind, &str, &str); 20] = [
+const MEANINGS: [(Kind, &str, &str); 21] = [
     (Kind::Counter, REQUESTS, "Requests by method, pattern of the route and class of the status."),
     (Kind::Histogram, REQUEST_SECONDS, "Seconds until the answer was made, without answers that lay ready."),
     (Kind::Counter, SUBMITTED, "New comments that were stored, held or published."),
@@ -54,6 +54,7 @@ const MEANINGS: [(Kind, &str, &str); 20] = [
     (Kind::Gauge, "afterword_outbox_failed", "Work in the outbox that was given up."),
     (Kind::Gauge, "afterword_outbox_oldest_seconds", "Age of the oldest work that waits in the outbox; 0 without any."),
     (Kind::Counter, MAILS, "Attempts to send a mail, by how they ended."),
+    (Kind::Gauge, "afterword_streams", "Event streams that are open."),
     (Kind::Gauge, "afterword_cache_bytes", "Bytes of answers that lie ready."),
     (Kind::Counter, CACHE_HITS, "Answers that lay ready."),
     (Kind::Counter, "afterword_cache_misses_total", "Answers to readers that had to be made."),

@@ -12,8 +12,9 @@ use crate::domain::email::Email;
 use crate::domain::text::tidy;
 use crate::error::Error;
 use crate::service::Service;
-use crate::service::accounts::{NewAccount, TOKEN_LIFE};
-use crate::storage::accounts::{self, Account, Role};
+use crate::service::accounts::NewAccount;
+use crate::service::tokens::{MOST_DAYS, NewToken, TOKEN_LIFE};
+use crate::storage::accounts::{self, Account, Role, Scope};
 
 #[derive(Subcommand)]
 pub enum AccountCommand {
@@ -88,8 +89,11 @@ pub struct Create {
     #[arg(long)]
     name: String,
     /// Days until it ends
-    #[arg(long, default_value_t = TOKEN_LIFE.as_secs() / 86_400, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    #[arg(long, default_value_t = TOKEN_LIFE.as_secs() / 86_400, value_parser = clap::value_parser!(u64).range(1..=MOST_DAYS))]
     days: u64,
+    /// How far it goes: `read` looks, `moderate` decides as well, `admin` does all that the account may
+    #[arg(long, value_name = "SCOPE", default_value = "admin")]
+    scope: String,
 }
 
 fn email(text: &str, option: &'static str) -> Result<Email, Failure> {
@@ -168,7 +172,10 @@ pub async fn run_token(config: &Config, command: TokenCommand) -> Result<(), Fai
             if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
                 return Err(Failure::Usage("--name is 1 to 100 characters on one line".to_owned()));
             }
-            let token = service.create_token(account.id, name, Duration::from_secs(create.days * 86_400)).await?;
+            let scope = Scope::from_name(&create.scope)
+                .ok_or_else(|| Failure::Usage("--scope is read, moderate or admin".to_owned()))?;
+            let life = Duration::from_secs(create.days * 86_400);
+            let (token, _) = service.make_token(NewToken { account: account.id, name, scope, life }).await?;
             say(&token)
         }
         TokenCommand::List { account } => {

@@ -4,9 +4,12 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, open, open_existing, say};
 use crate::config::Config;
-use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
-use crate::domain::web::{Origin, absolute_http};
-use crate::service::sites::NewSite;
+use crate::domain::site::{Site, SiteKey};
+use crate::domain::site_settings::RawSettings;
+use crate::domain::web::Origin;
+use crate::error::Error;
+use crate::service::own::Change;
+use crate::service::site_changes::{RawSite, SiteOrder};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -21,7 +24,8 @@ pub enum Command {
     List,
     /// Change a site; what is not named stays
     #[command(after_help = "Example, to publish at once what known authors write:\n  \
-        afterword site set blog --moderation new_authors")]
+        afterword site set blog --moderation new_authors\n\nTo close articles after a month, and do without e-mail addresses:\n  \
+        afterword site set blog --close-after 30 --required name")]
     Set(Set),
 }
 
@@ -59,71 +63,101 @@ pub struct Set {
     /// Which articles take comments: `any` or `known`
     #[arg(long, value_name = "POLICY")]
     articles: Option<String>,
+    /// In which language the site speaks to its visitors, like `en` or `de-AT`
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+    /// What visitors must fill in: `name`, and `email` and `website` if they must; may be given more than once
+    #[arg(long = "required", value_name = "FIELD")]
+    required: Vec<String>,
+    /// A length in characters, like `body_min=20`: `name_min`, `name_max`, `body_min` or `body_max`; in place of those before
+    #[arg(long = "length", value_name = "NAME=N")]
+    lengths: Vec<String>,
+    /// Articles close so many days after they were made; 0: never
+    #[arg(long, value_name = "DAYS")]
+    close_after: Option<i64>,
+    /// A language in which comments are expected, for the form; may be given more than once
+    #[arg(long = "expect-language", value_name = "TAG")]
+    languages: Vec<String>,
+    /// The privacy line of the form; empty: the service's own
+    #[arg(long, value_name = "TEXT")]
+    privacy: Option<String>,
 }
 
 pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(add) => {
-            let new = NewSite {
-                key: SiteKey::parse(&add.key).map_err(|fault| Failure::Usage(fault.message.into_owned()))?,
-                name: checked_name(&add.name)?,
-                url: add.url.as_deref().map(checked_url).transpose()?,
-                origins: checked_origins(&add.origins)?,
+            // What is wrong in itself makes no database.
+            SiteKey::parse(&add.key).map_err(|fault| Failure::Usage(fault.message.into_owned()))?;
+            let raw = RawSite {
+                name: Some(add.name),
+                url: add.url.map_or(Change::Keep, Change::Set),
+                origins: Some(add.origins),
+                ..RawSite::default()
             };
-            let site = open(config).await?.add_site(new).await?;
+            raw.check(&config.fields).map_err(usage)?;
+            let site = open(config).await?.make_site(&add.key, order(raw)).await.map_err(usage)?;
             say(&format!("added {}", site.key.as_str()))
         }
         Command::List => open_existing(config).await?.sites.all().iter().try_for_each(|site| say(&line(site))),
         Command::Set(set) => {
             let service = open_existing(config).await?;
             let unknown = |_| Failure::Failed(format!("there is no site {}; see: afterword site list", set.key));
-            let mut site = Site::clone(&*service.sites.by_key(&set.key).map_err(unknown)?);
-            change(&mut site, &set)?;
-            let site = service.update_site(site).await?;
+            let key = service.sites.by_key(&set.key).map_err(unknown)?.key.clone();
+            let site = service.change_site(&key, order(set.raw()?), None).await.map_err(usage)?;
             say(&line(&site))
         }
     }
 }
 
-fn change(site: &mut Site, set: &Set) -> Result<(), Failure> {
-    if let Some(name) = &set.name {
-        site.name = checked_name(name)?;
+impl Set {
+    fn raw(self) -> Result<RawSite, Failure> {
+        let given = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+        let pair = |text: &String| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        let lengths: Option<Vec<_>> = self.lengths.iter().map(pair).collect();
+        let lengths = lengths.ok_or_else(|| Failure::Usage("--length is like body_min=20".to_owned()))?;
+        Ok(RawSite {
+            name: self.name,
+            url: self.url.map_or(Change::Keep, Change::Set),
+            origins: given(self.origins),
+            moderation: self.moderation,
+            articles: self.articles,
+            language: self.language,
+            settings: RawSettings {
+                required_fields: given(self.required),
+                lengths: Some(lengths).filter(|lengths| !lengths.is_empty()),
+                close_after_days: self.close_after,
+                languages: given(self.languages),
+                privacy_text: self.privacy,
+            },
+        })
     }
-    if let Some(url) = &set.url {
-        site.url = Some(checked_url(url)?);
-    }
-    if !set.origins.is_empty() {
-        site.origins = checked_origins(&set.origins)?;
-    }
-    if let Some(name) = &set.moderation {
-        site.policy = Policy::from_name(name).ok_or_else(|| usage("--moderation is `all`, `new_authors` or `none`"))?;
-    }
-    if let Some(name) = &set.articles {
-        site.articles = ArticlePolicy::from_name(name).ok_or_else(|| usage("--articles is any or known"))?;
-    }
-    Ok(())
 }
 
-fn usage(text: &str) -> Failure {
-    Failure::Usage(text.to_owned())
+fn order(raw: RawSite) -> SiteOrder {
+    SiteOrder { raw, faults: Vec::new() }
 }
 
-fn checked_name(name: &str) -> Result<String, Failure> {
-    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    if fits { Ok(name) } else { Err(usage("--name is 1 to 100 characters on one line")) }
-}
+/// The options by the fields that they fill.
+const OPTIONS: &[(&str, &str)] = &[
+    ("origins", "origin"),
+    ("required_fields", "required"),
+    ("lengths", "length"),
+    ("close_after_days", "close-after"),
+    ("languages", "expect-language"),
+    ("privacy_text", "privacy"),
+];
 
-fn checked_url(url: &str) -> Result<String, Failure> {
-    absolute_http(url).map(|_| url.to_owned()).ok_or_else(|| usage("--url must start with https:// or http://"))
-}
-
-fn checked_origins(origins: &[String]) -> Result<Vec<Origin>, Failure> {
-    let parse = |text: &String| {
-        Origin::parse(text)
-            .ok_or_else(|| usage("--origin is a scheme and a host, like https://www.blog.example, without a path"))
-    };
-    origins.iter().map(parse).collect()
+/// Faults of fields are wrong usage; the rest is what it is.
+fn usage(error: Error) -> Failure {
+    let Error::Invalid(faults) = error else { return error.into() };
+    let told = faults.iter().map(|fault| {
+        let named = OPTIONS.iter().find(|(field, _)| *field == fault.field).map(|(_, option)| *option);
+        format!("--{}: {}", named.unwrap_or(&fault.field), fault.message)
+    });
+    Failure::Usage(told.collect::<Vec<_>>().join("\n"))
 }
 
 fn line(site: &Site) -> String {

@@ -32,6 +32,8 @@ impl Config {
         }
         within("database.pool_size", self.database.pool_size, 1..=1000)?;
         within("database.write_connections", self.database.write_connections, 1..=64)?;
+        within("limits.streams", self.limits.streams, 0..=100_000)?;
+        within("limits.streams_per_account", self.limits.streams_per_account, 0..=1000)?;
         if self.metrics.address()? == Some(self.server.listen) {
             return wrong("metrics.listen", "must be another address than server.listen");
         }

@@ -186,6 +186,8 @@ pub struct Ring {
 pub struct Limits {
     pub enabled: bool,
     pub max_depth: u8,
+    pub streams: usize,
+    pub streams_per_account: usize,
     pub address: Ring,
     pub network: Ring,
     pub article: Ring,

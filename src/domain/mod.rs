@@ -15,6 +15,7 @@ pub mod render;
 pub mod rules;
 pub mod search;
 pub mod site;
+pub mod site_settings;
 pub mod submission;
 pub mod text;
 pub mod time;

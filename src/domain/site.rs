@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::comment::named_enum;
 use super::fault::Fault;
 use super::ids::SiteId;
+use super::site_settings::SiteSettings;
+use super::time::Timestamp;
 use super::web::Origin;
 
 named_enum! {
@@ -69,6 +71,10 @@ pub struct Site {
     pub articles: ArticlePolicy,
     /// BCP 47 tag of the language in which the site speaks to its visitors.
     pub language: String,
+    /// What it decides for itself beyond that.
+    pub settings: SiteSettings,
+    /// When it was last changed; names its version.
+    pub updated_at: Timestamp,
 }
 
 impl Site {

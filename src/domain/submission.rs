@@ -8,6 +8,7 @@ use super::characters::is_blank;
 use super::email::Email;
 use super::fault::Fault;
 use super::ids::CommentId;
+use super::site_settings::FormRules;
 use super::text::{Body, Name, Title, tidy, tidy_line};
 use super::web::{Origin, WebAddress};
 
@@ -42,8 +43,7 @@ pub struct RawSubmission {
     /// The name.
     #[validate(required(code = "required"), custom(function = "name_fits", use_context))]
     pub name: Option<String>,
-    /// The e-mail address.
-    #[validate(required(code = "required"))]
+    /// The e-mail address; the site may do without.
     pub email: Option<String>,
     /// The text.
     #[validate(required(code = "required"), custom(function = "body_fits", use_context))]
@@ -94,8 +94,8 @@ pub struct Submission {
     pub article: ArticleKey,
     /// The name.
     pub name: Name,
-    /// The e-mail address.
-    pub email: Email,
+    /// The e-mail address, where the site can do without.
+    pub email: Option<Email>,
     /// The text.
     pub body: Body,
     /// The website.
@@ -155,32 +155,39 @@ impl RawSubmission {
         self
     }
 
+    /// What this site alone asks for.
+    fn site_faults(&self, rules: &FormRules) -> Vec<Fault> {
+        let needed = [("email", &self.email, rules.needs_email), ("website", &self.website, rules.needs_website)];
+        let missing = needed.into_iter().filter(|(_, text, needs)| *needs && text.is_none());
+        let short = [("name", &self.name), ("body", &self.body)];
+        let short = short.into_iter().filter_map(|(field, text)| rules.too_short(field, text.as_deref()?));
+        missing.map(|(field, ..)| Fault::required(field)).chain(short).collect()
+    }
+
     /// Parses the fields. `faults` are those already found (wrong types); a field that has one is not blamed twice.
-    pub fn parse(
-        self,
-        rules: &FieldRules,
-        owns: OwnsOrigin<'_>,
-        mut faults: Vec<Fault>,
-    ) -> Result<Submission, Vec<Fault>> {
+    pub fn parse(self, rules: &FormRules, owns: OwnsOrigin<'_>, faults: Vec<Fault>) -> Result<Submission, Vec<Fault>> {
         let raw = self.tidied();
-        if let Err(errors) = raw.validate_with_args(rules) {
-            let missing =
-                told(&errors, rules).into_iter().filter(|new| faults.iter().all(|fault| fault.field != new.field));
-            faults.extend(missing.collect::<Vec<_>>());
-        }
         let mut notes = Notes { faults };
+        if let Err(errors) = raw.validate_with_args(&rules.fields) {
+            for fault in told(&errors, &rules.fields) {
+                notes.add(fault);
+            }
+        }
+        for fault in raw.site_faults(rules) {
+            notes.add(fault);
+        }
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let article = notes.keep(|| ArticleKey::parse(&text(&raw.article), "article"), "article");
         let name = notes.keep(|| Name::parse(&text(&raw.name), "name"), "name");
-        let email = notes.keep(|| Email::parse(&text(&raw.email), "email"), "email");
+        let email = notes.keep_some(raw.email.as_deref(), |text| Email::parse(text, "email"), "email");
         let body = notes.keep(|| Body::parse(&text(&raw.body), "body"), "body");
         let website = notes.keep_some(raw.website.as_deref(), |text| WebAddress::parse(text, "website"), "website");
         let parent_id = notes.keep_some(raw.parent_id.as_deref(), parse_parent, "parent_id");
         let title =
             notes.keep_some(raw.article_title.as_deref(), |text| Title::parse(text, "article_title"), "article_title");
         let url = notes.keep_some(raw.article_url.as_deref(), |text| parse_article_url(text, owns), "article_url");
-        match (article, name, email, body) {
-            (Some(article), Some(name), Some(email), Some(body)) if notes.faults.is_empty() => Ok(Submission {
+        match (article, name, body) {
+            (Some(article), Some(name), Some(body)) if notes.faults.is_empty() => Ok(Submission {
                 article,
                 name,
                 email,
@@ -218,6 +225,13 @@ struct Notes {
 }
 
 impl Notes {
+    /// Notes a fault, unless the field has one already.
+    fn add(&mut self, fault: Fault) {
+        if self.faults.iter().all(|known| known.field != fault.field) {
+            self.faults.push(fault);
+        }
+    }
+
     /// The parsed field, unless it has a fault already or gets one now.
     fn keep<T>(&mut self, parse: impl FnOnce() -> Result<T, Fault>, field: &str) -> Option<T> {
         if self.faults.iter().any(|fault| fault.field == field) {
@@ -321,13 +335,13 @@ mod tests {
 
     fn faults(raw: RawSubmission) -> Vec<(String, &'static str)> {
         let owns = |origin: &Origin| origin.as_str() == "https://blog.example";
-        let faults = raw.parse(&RULES, &owns, Vec::new()).err().unwrap_or_default();
+        let faults = raw.parse(&RULES.into(), &owns, Vec::new()).err().unwrap_or_default();
         faults.into_iter().map(|fault| (fault.field.into_owned(), fault.code)).collect()
     }
 
     #[test]
     fn the_least_that_is_legal() {
-        let submission = raw().parse(&RULES, &|_| false, Vec::new()).unwrap();
+        let submission = raw().parse(&RULES.into(), &|_| false, Vec::new()).unwrap();
         assert_eq!(submission.name.as_str(), "Ada");
         assert!(!submission.honeypot && !submission.notify && submission.website.is_none());
     }
@@ -381,7 +395,7 @@ mod tests {
             company: Some(" ".into()),
             ..raw()
         };
-        let submission = empty.parse(&RULES, &|_| false, Vec::new()).unwrap();
+        let submission = empty.parse(&RULES.into(), &|_| false, Vec::new()).unwrap();
         assert!(submission.website.is_none() && submission.article_title.is_none() && !submission.honeypot);
     }
 

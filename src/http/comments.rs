@@ -141,7 +141,10 @@ pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: F
         Prepared::Replay(receipt) => Ok(receipt),
         Prepared::New(draft) => {
             state.rings.admit(Posting { from, site: site_id, article: &article }).await.map_err(Error::RateLimited)?;
-            let calm = state.rings.email_is_calm(&draft.email_hash).await;
+            let calm = match &draft.email_hash {
+                Some(hash) => state.rings.email_is_calm(hash).await,
+                None => true,
+            };
             let receipt = state.service.store(*draft, calm).await?;
             state.metrics.submitted(receipt.status == Status::Approved);
             Ok(receipt)
@@ -211,9 +214,9 @@ pub async fn preview(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let mut fields = request::read_json(&request, payload).await?;
-    state.site(&request)?;
+    let site = state.site(&request)?;
     let text = fields.text("body").map(|text| tidy(&text).into_owned()).filter(|text| !text.is_empty());
-    let most = state.service.rules.fields.body_max;
+    let most = site.settings.form_rules(&state.service.rules.fields).fields.body_max;
     let body = match text {
         None if fields.faults.is_empty() => Err(Fault::required("body")),
         None => Err(fields.faults.remove(0)),
@@ -237,6 +240,8 @@ pub async fn preview(
 pub struct FormField {
     name: &'static str,
     required: bool,
+    /// In characters; 0 where it may be empty.
+    min_length: usize,
     /// In characters; `email` in bytes.
     max_length: usize,
 }
@@ -244,7 +249,7 @@ pub struct FormField {
 /// Sentences for the form.
 #[derive(Serialize, ToSchema)]
 pub struct FormTexts {
-    privacy: &'static str,
+    privacy: String,
     submit: &'static str,
     pending: &'static str,
 }
@@ -255,6 +260,14 @@ pub struct FormAnswer {
     fields: Vec<FormField>,
     /// `all`, `new_authors` or `none`.
     policy: &'static str,
+    /// `any`, or `known` when only articles that the site has made take comments.
+    articles: &'static str,
+    /// In which the site speaks to its visitors.
+    language: String,
+    /// In which comments are expected; empty: any.
+    languages: Vec<String>,
+    /// Articles close so many days after they were made; 0: never.
+    close_after_days: u32,
     texts: FormTexts,
 }
 
@@ -268,21 +281,33 @@ pub struct FormAnswer {
 )]
 pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let site = state.site(&request)?;
-    let rules = &state.service.rules.fields;
-    let field = |name, required, max_length| FormField { name, required, max_length };
+    let rules = site.settings.form_rules(&state.service.rules.fields);
+    let field = |name, required, max_length| {
+        let min_length = match name {
+            "name" => rules.name_min,
+            "body" => rules.body_min,
+            _ => usize::from(required),
+        };
+        FormField { name, required, min_length, max_length }
+    };
+    let fields = &rules.fields;
     let answer = FormAnswer {
         fields: vec![
             field("article", true, ARTICLE_KEY_MAX),
-            field("name", true, rules.name_max),
-            field("email", true, crate::domain::email::MAX_OCTETS),
-            field("body", true, rules.body_max),
-            field("website", false, rules.website_max),
-            field("article_title", false, rules.article_title_max),
-            field("article_url", false, rules.article_url_max),
+            field("name", true, fields.name_max),
+            field("email", rules.needs_email, crate::domain::email::MAX_OCTETS),
+            field("body", true, fields.body_max),
+            field("website", rules.needs_website, fields.website_max),
+            field("article_title", false, fields.article_title_max),
+            field("article_url", false, fields.article_url_max),
         ],
         policy: site.policy.as_str(),
+        articles: site.articles.as_str(),
+        language: site.language.clone(),
+        languages: site.settings.languages.clone(),
+        close_after_days: site.settings.close_after_days,
         texts: FormTexts {
-            privacy: "Your email address will not be published. Required fields are marked *",
+            privacy: site.settings.privacy_line().to_owned(),
             submit: "Submit comment",
             pending: "Thank you. Your comment is waiting for approval; only you can see it here.",
         },

@@ -25,13 +25,13 @@ use crate::service::moderation::{Authority, Decided, Order, Target};
 use crate::service::own::RawPatch;
 
 /// The comment that the address names, in the version that the request names.
-fn target(request: &HttpRequest) -> Result<Target, Error> {
+pub fn target(request: &HttpRequest) -> Result<Target, Error> {
     Ok(Target { id: comment_id(request)?, versions: if_match(request.headers()) })
 }
 
 /// What was read of a request about a comment, if nothing is wrong with it. That the comment is not there is told before
 /// what is wrong.
-async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T, Error>) -> Result<T, Error> {
+pub async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T, Error>) -> Result<T, Error> {
     if read.is_err() {
         state.service.comment_for(access, id).await?;
     }
@@ -39,7 +39,7 @@ async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Result<T,
 }
 
 /// Whoever has an access token comes by the API.
-fn by_api(access: Access) -> Authority {
+pub fn by_api(access: Access) -> Authority {
     Authority { access, via: Via::Api }
 }
 
@@ -192,7 +192,7 @@ pub async fn correct(
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
-    let patch = raw.parse(&state.service.rules.fields, fields.finish());
+    let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
     let comment = state.service.correct(by_api(moderator.access), target, patch).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))

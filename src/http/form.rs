@@ -14,6 +14,7 @@ use super::request::{Pairs, check_idempotency_key, idempotency_key};
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::site::Site;
+use crate::domain::site_settings::FormRules;
 use crate::domain::submission::{FIELDS, RawSubmission};
 use crate::domain::text::tidy;
 use crate::domain::web::WebAddress;
@@ -25,6 +26,9 @@ struct Posted<'a> {
     request: &'a HttpRequest,
     state: &'a State,
     pairs: Pairs,
+    rules: FormRules,
+    /// The site's privacy line.
+    privacy: String,
     /// Where to go afterwards: checked.
     return_to: Option<WebAddress>,
 }
@@ -42,7 +46,9 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
         None => None,
     };
     let repeatable = key(&pairs, request, &mut faults).map(|key| Repeatable { key, request: pairs.canonical() });
-    let posted = Posted { request, state, pairs, return_to };
+    let rules = site.settings.form_rules(&state.service.rules.fields);
+    let privacy = site.settings.privacy_line().to_owned();
+    let posted = Posted { request, state, pairs, rules, privacy, return_to };
     match take(request, state, site, Form { raw, faults, author, repeatable }).await {
         Ok(receipt) => done(state, posted.return_to.as_ref(), receipt.status),
         Err(error) => posted.answer(error),
@@ -137,7 +143,7 @@ impl Posted<'_> {
         let values = minijinja::context! {
             title => error.title(), text, faults, fields, hidden => self.hidden(error),
             action => format!("{}{}", self.state.public_url, self.request.path()),
-            rules => minijinja::value::Serde(self.state.service.rules.fields),
+            rules => minijinja::value::Serde(self.rules), privacy => self.privacy.as_str(),
         };
         let onward = self.return_to.as_ref().map(WebAddress::origin);
         self.state.pages.form(error.status_code(), values, onward.as_ref())

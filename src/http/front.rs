@@ -37,6 +37,10 @@ enum Sharing {
 fn sharing(path: &str, method: &Method) -> Sharing {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if let Some(rest) = path.strip_prefix("/api/v1/sites/") {
+        // The site itself, and the articles that it knows, are for those who look after it.
+        if rest.split_once('/').is_none_or(|(_, what)| what == "articles") {
+            return Sharing::Own;
+        }
         let changes_nothing = rest.ends_with("/counts") || rest.ends_with("/preview");
         return if reads || changes_nothing { Sharing::Everyone } else { Sharing::Site };
     }

@@ -103,6 +103,20 @@ impl Fields {
         self.take(name, "true or false", |value| value.as_bool())
     }
 
+    /// A yes or no in a patch, or null.
+    pub fn changed_flag(&mut self, name: &'static str) -> Change<bool> {
+        if self.map.get(name).is_some_and(Value::is_null) {
+            self.map.remove(name);
+            return Change::Clear;
+        }
+        self.flag(name).map_or(Change::Keep, Change::Set)
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, name: &'static str) -> Option<i64> {
+        self.take(name, "a whole number", |value| value.as_i64())
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.take(name, "a list of strings", |value| match value {

@@ -1,6 +1,8 @@
 //! The only place that knows actix, status codes and JSON. This file is the contents page: every address, its methods, and
 //! the handler of each. One file per resource.
 
+mod accounts;
+mod articles;
 mod comments;
 mod decisions;
 mod encoding;
@@ -16,13 +18,18 @@ pub mod operator;
 mod outbox;
 mod own;
 mod pages;
+mod paging;
 mod queue;
 mod reading;
+mod reply;
 mod request;
 mod rules;
 mod shapes;
 mod shortcut;
 mod simulate;
+mod sites;
+mod stream;
+mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +45,7 @@ use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::Rings;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::service::Service;
 
@@ -49,6 +57,8 @@ pub struct State {
     pub rings: Rings,
     /// Answers that are ready.
     pub cache: Cache,
+    /// Whoever listens.
+    pub live: Arc<Live>,
     /// The proxies in front.
     pub proxies: TrustedProxies,
     /// How people reach us, without a slash at the end.
@@ -67,6 +77,7 @@ pub struct StateParts {
     pub service: Arc<Service>,
     pub rings: Rings,
     pub cache: Cache,
+    pub live: Arc<Live>,
     pub proxies: TrustedProxies,
     pub public_url: String,
     pub metrics: Arc<Metrics>,
@@ -77,13 +88,14 @@ pub struct StateParts {
 impl State {
     /// Puts the state together.
     pub fn new(parts: StateParts) -> Result<Self, Error> {
-        let StateParts { service, rings, cache, proxies, public_url, metrics, metrics_apart } = parts;
+        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
             service,
             rings,
             cache,
+            live,
             proxies,
             pages: Pages::new(&public_url)?,
             openapi: openapi::document(&public_url).map_err(Error::internal)?,
@@ -94,9 +106,10 @@ impl State {
         })
     }
 
-    /// From now on the service says that it is not ready.
+    /// From now on the service says that it is not ready, and nobody listens any more: whoever did finds another instance.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.live.stop.cancel();
     }
 
     fn is_draining(&self) -> bool {
@@ -200,11 +213,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
             at("/api/v1/moderation/comments/{id}/discard-edit", "POST, OPTIONS")
                 .route(web::post().to(decisions::discard_edit)),
         )
+        .service(at("/api/v1/moderation/comments/{id}/reply", "POST, OPTIONS").route(web::post().to(reply::reply)))
+        .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
         .configure(mails)
         .configure(rules_of_moderators)
+        .configure(for_administrators)
         .configure(for_operators)
         .default_service(web::route().to(nothing_here));
 }
@@ -247,6 +263,44 @@ fn rules_of_moderators(config: &mut web::ServiceConfig) {
                 .route(get().to(rules::words))
                 .route(web::put().to(rules::write_words)),
         );
+}
+
+fn for_administrators(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/sites", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(sites::list))
+                .route(web::post().to(sites::create)),
+        )
+        .service(
+            at("/api/v1/sites/{site}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(sites::get))
+                .route(web::patch().to(sites::change))
+                .route(web::delete().to(sites::delete)),
+        )
+        .service(
+            at("/api/v1/sites/{site}/articles", "GET, HEAD, POST, PATCH, OPTIONS")
+                .route(get().to(articles::list))
+                .route(web::post().to(articles::create))
+                .route(web::patch().to(articles::change)),
+        )
+        .service(
+            at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(accounts::list))
+                .route(web::post().to(accounts::create)),
+        )
+        .service(
+            at("/api/v1/accounts/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(accounts::get))
+                .route(web::patch().to(accounts::change))
+                .route(web::delete().to(accounts::delete)),
+        )
+        .service(
+            at("/api/v1/tokens", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(tokens::list))
+                .route(web::post().to(tokens::create)),
+        )
+        .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
 }
 
 fn for_operators(config: &mut web::ServiceConfig) {

@@ -1,5 +1,6 @@
 //! [`Moderator`]: the right to moderate, in a handler's signature. It reads the body or the query first and the credentials
-//! then, as the contract's order of faults wants it. [`Administrator`]: the right to look into the service as a whole. [`Admin`]: an administrator with what they sent.
+//! then, as the contract's order of faults wants it. [`Admin`]: the right to administer, likewise. [`Administrator`]: the
+//! right to look into the service as a whole. A token that only reads changes nothing, whoever holds it.
 
 use actix_web::dev::Payload;
 use actix_web::http::{Method, header};
@@ -12,8 +13,8 @@ use super::json::Fields;
 use super::request;
 use crate::domain::web::Origin;
 use crate::error::Error;
-use crate::service::access::Access;
-use crate::storage::accounts::Role;
+use crate::service::access::{Access, Credentials};
+use crate::storage::accounts::{Role, Scope};
 
 /// What a handler wants of a request. What cannot be read is refused with or without a token; what can be read and is
 /// wrong is the handler's matter, when it knows that the thing asked for is there.
@@ -53,6 +54,14 @@ impl Input for RequiredObject {
 pub struct Moderator<I> {
     /// What they may see and decide.
     pub access: Access,
+    /// How far their token goes.
+    pub scope: Scope,
+    /// What they sent.
+    pub input: I,
+}
+
+/// An administrator whose token goes as far, and what they sent.
+pub struct Admin<I> {
     /// What they sent.
     pub input: I,
 }
@@ -64,14 +73,45 @@ impl<I: Input + 'static> FromRequest for Moderator<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let payload = payload.await.map_err(|_| Error::Malformed("The body cannot be read.".into()))?;
-            let input = I::read(&request, payload).await?;
-            let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
-            let access = authenticate(&request, &state).await?;
-            check_origin(&request, &state)?;
-            Ok(Self { access, input })
+            let (Credentials { access, scope }, input) = admitted(&request, payload).await?;
+            Ok(Self { access, scope, input })
         })
     }
+}
+
+impl<I: Input + 'static> FromRequest for Admin<I> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+        Box::pin(async move {
+            let (Credentials { access, scope }, input) = admitted(&request, payload).await?;
+            match (access.role, scope) {
+                (Role::Admin, Scope::Admin) => Ok(Self { input }),
+                _ => {
+                    Err(Error::Forbidden("Only an administrator's token of the scope admin opens this.".into()).into())
+                }
+            }
+        })
+    }
+}
+
+/// What was sent, and who sent it with a token that goes far enough.
+async fn admitted<I: Input>(
+    request: &HttpRequest,
+    payload: impl Future<Output = Result<web::Payload, actix_web::Error>>,
+) -> Result<(Credentials, I), ApiError> {
+    let payload = payload.await.map_err(|_| Error::Malformed("The body cannot be read.".into()))?;
+    let input = I::read(request, payload).await?;
+    let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
+    let credentials = authenticate(request, &state).await?;
+    check_origin(request, &state)?;
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads || credentials.scope.covers(Scope::Moderate) {
+        return Ok((credentials, input));
+    }
+    Err(Error::Forbidden("This token only reads. Use one of the scope moderate or admin.".into()).into())
 }
 
 /// Someone who may see what concerns the service as a whole.
@@ -85,26 +125,10 @@ impl FromRequest for Administrator {
         let request = request.clone();
         Box::pin(async move {
             let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?.clone();
-            match authenticate(&request, &state).await?.role {
+            match authenticate(&request, &state).await?.access.role {
                 Role::Admin => Ok(Self),
                 Role::Moderator => Err(not_for_moderators().into()),
             }
-        })
-    }
-}
-
-/// An administrator, and what they sent.
-pub struct Admin<I>(pub I);
-
-impl<I: Input + 'static> FromRequest for Admin<I> {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let moderator = Moderator::<I>::from_request(request, payload);
-        Box::pin(async move {
-            let Moderator { access, input } = moderator.await?;
-            if access.role == Role::Admin { Ok(Self(input)) } else { Err(not_for_moderators().into()) }
         })
     }
 }
@@ -113,12 +137,12 @@ fn not_for_moderators() -> Error {
     Error::Forbidden("Only an administrator's token opens this.".into())
 }
 
-/// Whose access token it is.
-pub(super) async fn authenticate(request: &HttpRequest, state: &State) -> Result<Access, ApiError> {
+/// Whose access token it is, and how far it goes.
+pub(super) async fn authenticate(request: &HttpRequest, state: &State) -> Result<Credentials, ApiError> {
     let missing = Error::Unauthenticated("Send an access token: Authorization: Bearer, a space, and the token.");
     let token = request::bearer(request.headers())?.ok_or(missing)?;
-    match state.service.access_by_token(token).await? {
-        Some(access) => Ok(access),
+    match state.service.credentials_by_token(token).await? {
+        Some(credentials) => Ok(credentials),
         None => Err(state.wrong_token(request, "This access token is not valid: unknown, over, or taken back.").await),
     }
 }

@@ -4,7 +4,8 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, links, metrics, operator, outbox, own, queue, reading, rules, simulate};
+use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens};
+use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,7 +19,10 @@ use super::{comments, decisions, links, metrics, operator, outbox, own, queue, r
         comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
-        decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
+        reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
+        sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
+        articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        tokens::list, tokens::create, tokens::delete,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,

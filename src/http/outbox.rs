@@ -97,7 +97,7 @@ impl Input for OutboxQuery {
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn list(state: web::Data<State>, Admin(query): Admin<OutboxQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list(state: web::Data<State>, Admin { input: query }: Admin<OutboxQuery>) -> Result<HttpResponse, ApiError> {
     faultless(query.faults)?;
     let filter = MailFilter { limit: query.filter.limit + 1, ..query.filter };
     let mut rows = state.service.db.read(move |conn| mails::page(conn, filter)).await?;
@@ -150,7 +150,7 @@ pub struct SentAgainAnswer {
 )]
 pub async fn send_again(
     state: web::Data<State>,
-    Admin(RequiredObject(fields)): Admin<RequiredObject>,
+    Admin { input: RequiredObject(fields) }: Admin<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
     let ids = which(fields)?;
     Ok(private(StatusCode::OK).json(SentAgainAnswer { sent_again: state.service.send_again(ids).await? }))

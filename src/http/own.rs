@@ -69,14 +69,15 @@ pub async fn patch(
 ) -> Result<HttpResponse, ApiError> {
     let mut fields = request::read_json(&request, payload).await?;
     let (comment, author) = own(&request, &state).await?;
-    state.check_origin(&request, state.service.sites.by_id(comment.site_id)?.as_ref(), false)?;
+    let site = state.service.sites.by_id(comment.site_id)?;
+    state.check_origin(&request, &site, false)?;
     state.service.check_edit_window(&comment, state.service.clock.now())?;
     let raw = RawPatch {
         name: fields.text_or_fault("name"),
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
-    let patch = raw.parse(&state.service.rules.fields, fields.finish())?;
+    let patch = raw.parse(&site.settings.form_rules(&state.service.rules.fields), fields.finish())?;
     admit(&request, &state, &comment).await?;
     let editor = Editor { author, client: request::client(&request, &state).address() };
     Ok(match state.service.edit_own(comment.id, editor, patch).await? {

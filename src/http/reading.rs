@@ -110,17 +110,19 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
             Ok(Some((article, page)))
         })
         .await?;
+    let now = state.service.clock.now();
+    let ends_at = found.as_ref().and_then(|(article, _)| state.service.closes_at(article)).filter(|end| *end > now);
     let source = found.as_ref().map_or(Source::NewArticles(site), |(article, _)| Source::Article(article.id));
     let answer = match found {
         Some((article, page)) => ListAnswer {
-            article: (&article).into(),
+            article: state.article(&article, now),
             next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
             comments: page.comments.into_iter().map(|row| state.listed(site, row)).collect(),
         },
         None if around.is_some() => return Err(Error::NotFound.into()),
         None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
     };
-    Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]))
+    Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]).until(ends_at))
 }
 
 fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
@@ -251,9 +253,12 @@ pub async fn recent(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     let make = async {
         let made_at = state.cache.changes.now();
         let rows = state.service.db.read_for_everybody(move |conn| listing::recent(conn, id, limit)).await?;
-        let comments = rows.into_iter().map(|(row, article)| state.recent(id, row, &article)).collect();
+        let now = state.service.clock.now();
+        let ends = rows.iter().filter_map(|(_, article)| state.service.closes_at(article));
+        let ends_at = ends.filter(|end| *end > now).min();
+        let comments = rows.into_iter().map(|(row, article)| state.recent(id, (row, &article), now)).collect();
         let answer = RecentAnswer { comments, next_cursor: None };
-        Ok(Ready::new("application/json", json(&answer)?, made_at, vec![Source::Site(id)]))
+        Ok(Ready::new("application/json", json(&answer)?, made_at, vec![Source::Site(id)]).until(ends_at))
     };
     state.answer_from_cache(&request, make).await
 }

@@ -86,25 +86,12 @@ pub struct ArticleShape {
     closed: bool,
 }
 
-impl From<&Article> for ArticleShape {
-    fn from(article: &Article) -> Self {
-        Self {
-            key: article.key.clone(),
-            title: article.title.clone(),
-            url: article.url.clone(),
-            comment_count: article.comment_count,
-            closed: article.closed,
-        }
-    }
-}
-
 impl ArticleShape {
-    /// An article as moderators see it: what the visitor says of it stands where nothing is known yet.
-    fn with_hints(article: &Article, comment: &Comment) -> Self {
-        let mut shape = Self::from(article);
-        shape.title = shape.title.or_else(|| comment.article_title.clone());
-        shape.url = shape.url.or_else(|| comment.article_url.clone());
-        shape
+    /// What the visitor says of it stands where nothing is known yet: for moderators.
+    fn with_hints(mut self, comment: &Comment) -> Self {
+        self.title = self.title.or_else(|| comment.article_title.clone());
+        self.url = self.url.or_else(|| comment.article_url.clone());
+        self
     }
 
     /// An article that nobody has commented on.
@@ -238,6 +225,17 @@ impl State {
         format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, name))
     }
 
+    /// An article at this moment.
+    pub fn article(&self, article: &Article, now: Timestamp) -> ArticleShape {
+        ArticleShape {
+            key: article.key.clone(),
+            title: article.title.clone(),
+            url: article.url.clone(),
+            comment_count: article.comment_count,
+            closed: self.service.is_closed(article, now),
+        }
+    }
+
     /// An entry of a public list.
     pub fn listed(&self, site: SiteId, row: PublicComment) -> ListedShape {
         if row.status == Status::Approved {
@@ -271,8 +269,8 @@ impl State {
     }
 
     /// One of the newest.
-    pub fn recent(&self, site: SiteId, row: PublicComment, article: &Article) -> RecentShape {
-        RecentShape { comment: self.public(site, row), article: article.into() }
+    pub fn recent(&self, site: SiteId, (row, article): (PublicComment, &Article), now: Timestamp) -> RecentShape {
+        RecentShape { comment: self.public(site, row), article: self.article(article, now) }
     }
 
     /// A comment that has just come.
@@ -329,7 +327,7 @@ impl State {
         Ok(ModeratorShape {
             comment: self.of_comment(comment),
             site: self.service.sites.by_id(comment.site_id)?.key.as_str().to_owned(),
-            article: ArticleShape::with_hints(article, comment),
+            article: self.article(article, self.service.clock.now()).with_hints(comment),
             status: comment.status.as_str(),
             email,
             body: comment.body.clone(),

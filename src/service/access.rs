@@ -3,7 +3,7 @@
 
 use crate::domain::ids::{AccountId, SiteId};
 use crate::error::Error;
-use crate::storage::accounts::Role;
+use crate::storage::accounts::{Role, Scope};
 
 /// The rights of a signed-in account.
 #[derive(Debug, Clone)]
@@ -16,6 +16,15 @@ pub struct Access {
     pub role: Role,
     /// The sites they look after; for administrators all, whatever stands here.
     pub sites: Vec<SiteId>,
+}
+
+/// What a token stands for: the rights of its account, as far as its scope goes.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The rights of its account.
+    pub access: Access,
+    /// How far it goes.
+    pub scope: Scope,
 }
 
 impl Access {

@@ -1,22 +1,18 @@
-//! Accounts and their access tokens: made, found by token, taken back. Addresses are encrypted; of tokens only a hash is
-//! kept.
+//! Accounts: made, found by address or token. Addresses are encrypted.
 
 use std::time::Duration;
 
 use argon2::{Argon2, PasswordHasher};
 
 use super::Service;
-use super::access::Access;
+use super::access::{Access, Credentials};
 use crate::domain::email::Email;
-use crate::domain::ids::{AccountId, SiteId, TokenId};
+use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::mail_choice::{MailChoice, MailMode};
 use crate::error::Error;
-use crate::keys::{Place, access_token_hash, new_access_token};
-use crate::storage::accounts::{self, Account, Role, Token};
-use crate::storage::meta;
-
-/// How long a token is good for unless its maker says otherwise.
-pub const TOKEN_LIFE: Duration = Duration::from_hours(365 * 24);
+use crate::keys::{Keys, Place, Sealer, access_token_hash};
+use crate::storage::accounts::{self, Account, Role, Scope};
+use crate::storage::{Tx, meta};
 
 /// `tokens.last_used_at` is written at most this often.
 const TOUCH_EVERY: Duration = Duration::from_hours(1);
@@ -34,6 +30,24 @@ pub struct NewAccount {
     pub password: Option<String>,
 }
 
+/// What the maker of an account may say beyond that.
+#[derive(Debug, Default)]
+pub(super) struct Details {
+    /// The name beside its decisions; none: what stands before the @ of the address.
+    pub name: Option<String>,
+    /// How it is told of waiting comments.
+    pub mail: Option<MailChoice>,
+}
+
+/// What seals with the key that the database uses now. Asked inside the transaction that stores what is sealed: a rotation
+/// waits for the end of it.
+pub(super) fn sealer_in(tx: &mut Tx<'_>, keys: &Keys) -> Result<Sealer, Error> {
+    match meta::get(tx.conn(), meta::KEY_CHECK)? {
+        Some(used) => keys.sealer_of(&used),
+        None => keys.sealer(),
+    }
+}
+
 /// Where an account's sealed address lies.
 pub fn email_place(id: &AccountId) -> Place<'_> {
     Place { column: "accounts.email", row: id.as_bytes() }
@@ -43,6 +57,10 @@ impl Service {
     /// Makes an account. A moderator is told of waiting comments from the start; an administrator only on demand.
     /// [`Error::Conflict`] when the address has one already.
     pub async fn add_account(&self, new: NewAccount) -> Result<AccountId, Error> {
+        self.insert_account(new, Details::default()).await
+    }
+
+    pub(super) async fn insert_account(&self, new: NewAccount, details: Details) -> Result<AccountId, Error> {
         let id = AccountId(self.ids.next());
         let mode = if new.role == Role::Moderator { MailMode::Each } else { MailMode::None };
         let hashes = self.keys.email_hashes(&new.email);
@@ -50,21 +68,17 @@ impl Service {
             id,
             email_sealed: Vec::new(),
             email_hash: Vec::new(),
-            name: new.email.as_str().split('@').next().unwrap_or_default().to_owned(),
+            name: details.name.unwrap_or_else(|| new.email.as_str().split('@').next().unwrap_or_default().to_owned()),
             role: new.role,
             password_hash: new.password.as_deref().map(hash_password).transpose()?,
-            mail: (&MailChoice { mode, quiet: None }).into(),
+            mail: (&details.mail.unwrap_or(MailChoice { mode, quiet: None })).into(),
             created_at: self.clock.now(),
             disabled_at: None,
         };
         let keys = self.keys.clone();
         self.db
             .write(move |tx| {
-                // Inside the transaction, for whose end a rotation waits.
-                let sealer = match meta::get(tx.conn(), meta::KEY_CHECK)? {
-                    Some(used) => keys.sealer_of(&used)?,
-                    None => keys.sealer()?,
-                };
+                let sealer = sealer_in(tx, &keys)?;
                 (account.email_sealed, account.email_hash) = sealer.seal_email(email_place(&id), new.email.as_str())?;
                 // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
                 if accounts::find_by_email(tx.conn(), &hashes)?.is_some() {
@@ -94,27 +108,8 @@ impl Service {
         String::from_utf8(plain).map_err(Error::internal)
     }
 
-    /// Makes a token and returns it: the only time that anybody sees it.
-    pub async fn create_token(&self, account: AccountId, name: String, life: Duration) -> Result<String, Error> {
-        let (secret, token_hash) = new_access_token()?;
-        let now = self.clock.now();
-        let token = Token {
-            id: TokenId(self.ids.next()),
-            account_id: account,
-            name,
-            token_hash,
-            scope: "all".to_owned(),
-            created_at: now,
-            expires_at: now.plus(life),
-            last_used_at: None,
-            revoked_at: None,
-        };
-        self.db.write(move |tx| accounts::insert_token(tx, &token)).await?;
-        Ok(secret)
-    }
-
     /// The rights behind a token; none for one that is unknown, over or taken back.
-    pub async fn access_by_token(&self, token: &str) -> Result<Option<Access>, Error> {
+    pub async fn credentials_by_token(&self, token: &str) -> Result<Option<Credentials>, Error> {
         let (hash, now) = (access_token_hash(token), self.clock.now());
         let found = self
             .db
@@ -130,7 +125,8 @@ impl Service {
         if token.last_used_at.is_none_or(|at| now.since(at) >= TOUCH_EVERY) {
             self.db.write(move |tx| accounts::touch_token(tx, token.id, now)).await?;
         }
-        Ok(Some(Access { account: account.id, name: account.name, role: account.role, sites }))
+        let access = Access { account: account.id, name: account.name, role: account.role, sites };
+        Ok(Some(Credentials { access, scope: Scope::stored(&token.scope) }))
     }
 }
 

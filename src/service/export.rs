@@ -38,6 +38,7 @@ enum Record<'a> {
         moderation: Policy,
         articles: ArticlePolicy,
         language: &'a str,
+        settings: Box<serde_json::value::RawValue>,
         created_at: Timestamp,
         updated_at: Timestamp,
     },
@@ -69,6 +70,7 @@ enum Record<'a> {
         title: Option<&'a str>,
         url: Option<&'a str>,
         closed: bool,
+        kept_open: bool,
         created_at: Timestamp,
     },
     Author {
@@ -328,6 +330,7 @@ fn site(row: &StoredSite) -> Result<Record<'_>, Error> {
         moderation: row.moderation,
         articles: row.articles,
         language: &row.language,
+        settings: serde_json::value::RawValue::from_string(row.settings.clone()).map_err(Error::internal)?,
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
@@ -354,6 +357,7 @@ fn article(row: &Article) -> Record<'_> {
         title: row.title.as_deref(),
         url: row.url.as_deref(),
         closed: row.closed,
+        kept_open: row.kept_open,
         created_at: row.created_at,
     }
 }

@@ -3,7 +3,9 @@
 //! [`Service`].
 
 pub mod access;
+pub mod account_changes;
 pub mod accounts;
+pub mod articles;
 pub mod copy;
 pub mod export;
 mod in_flight;
@@ -13,11 +15,14 @@ pub mod moderation;
 pub mod own;
 pub mod private_fields;
 pub mod replay;
+pub mod reply;
 pub mod rotation;
 pub mod rulebook;
 pub mod rules;
+pub mod site_changes;
 pub mod sites;
 pub mod submission;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

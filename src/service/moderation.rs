@@ -228,12 +228,18 @@ impl Service {
 }
 
 /// The comment, if this account may see it and it still has the version that the caller saw.
-fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
+pub(super) fn visible_to(tx: &mut Tx<'_>, access: &Access, target: &Target) -> Result<Comment, Error> {
     let comment = comments::find_to_change(tx, target.id)?.ok_or(Error::NotFound)?;
     access.require(comment.site_id)?;
+    refuse_other_version(target, &comment)?;
+    Ok(comment)
+}
+
+/// [`Error::PreconditionFailed`] when the caller saw another version.
+pub(super) fn refuse_other_version(target: &Target, comment: &Comment) -> Result<(), Error> {
     match &target.versions {
         Some(versions) if !versions.contains(&comment.version) => Err(Error::PreconditionFailed),
-        _ => Ok(comment),
+        _ => Ok(()),
     }
 }
 

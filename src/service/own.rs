@@ -13,7 +13,7 @@ use crate::domain::policy::{Facts, Verdict};
 use crate::domain::render::{RENDERER, render};
 use crate::domain::rules::judge::{Decided, RULE};
 use crate::domain::rules::subject::Subject;
-use crate::domain::submission::FieldRules;
+use crate::domain::site_settings::FormRules;
 use crate::domain::text::{Body, Name, double_form, tidy};
 use crate::domain::time::Timestamp;
 use crate::domain::web::WebAddress;
@@ -50,24 +50,31 @@ pub struct RawPatch {
 pub struct Patch {
     name: Option<Name>,
     website: Change<WebAddress>,
-    body: Option<Body>,
+    pub(super) body: Option<Body>,
 }
 
 impl RawPatch {
     /// Parses the patch; all faults at once.
-    pub fn parse(self, rules: &FieldRules, mut faults: Vec<Fault>) -> Result<Patch, Error> {
+    pub fn parse(self, rules: &FormRules, mut faults: Vec<Fault>) -> Result<Patch, Error> {
         let mut patch = Patch::default();
         let mut note = |fault| faults.push(fault);
         if let Some(text) = &self.name {
-            patch.name = required(text, "name", rules.name_max, Name::parse).map_err(&mut note).ok();
+            patch.name = required(text, "name", rules, Name::parse).map_err(&mut note).ok();
         }
         if let Some(text) = &self.body {
-            patch.body = required(text, "body", rules.body_max, Body::parse).map_err(&mut note).ok();
+            patch.body = required(text, "body", rules, Body::parse).map_err(&mut note).ok();
+        }
+        let cleared = match &self.website {
+            Change::Set(text) => tidy(text).is_empty(),
+            change => *change == Change::Clear,
+        };
+        if cleared && rules.needs_website {
+            note(Fault::required("website"));
         }
         patch.website = match self.website {
-            Change::Set(text) if tidy(&text).is_empty() => Change::Clear,
+            Change::Set(_) if cleared => Change::Clear,
             Change::Set(text) => {
-                let parsed = required(&text, "website", rules.website_max, WebAddress::parse);
+                let parsed = required(&text, "website", rules, WebAddress::parse);
                 parsed.map_or_else(
                     |fault| {
                         note(fault);
@@ -86,15 +93,23 @@ impl RawPatch {
 fn required<T>(
     text: &str,
     field: &'static str,
-    most: usize,
+    rules: &FormRules,
     parse: impl FnOnce(&str, &'static str) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let text = tidy(text);
     if text.is_empty() {
         return Err(Fault::required(field));
     }
+    let most = match field {
+        "name" => rules.fields.name_max,
+        "body" => rules.fields.body_max,
+        _ => rules.fields.website_max,
+    };
     if text.chars().count() > most {
         return Err(Fault::too_long(field, most, "characters"));
+    }
+    if let Some(fault) = rules.too_short(field, &text) {
+        return Err(fault);
     }
     parse(&text, field)
 }

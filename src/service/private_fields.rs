@@ -31,8 +31,8 @@ pub fn comment_sender_place(id: &CommentId) -> Place<'_> {
 /// What a comment keeps of the person who sent it, in plain: it is sealed anew when the key has changed before the
 /// transaction that stores it.
 pub struct Private {
-    /// The e-mail address.
-    pub email: String,
+    /// The e-mail address, if there is one.
+    pub email: Option<String>,
     /// The network address and the browser.
     pub sender: Sender,
 }
@@ -41,8 +41,10 @@ impl Private {
     /// Seals it for a comment, all with one key.
     pub fn seal_into(&self, comment: &mut Comment, sealer: &Sealer) -> Result<(), Error> {
         let id = comment.id;
-        let (sealed, hash) = sealer.seal_email(comment_email_place(&id), &self.email)?;
-        (comment.email_sealed, comment.email_hash) = (Some(sealed), Some(hash));
+        if let Some(email) = &self.email {
+            let (sealed, hash) = sealer.seal_email(comment_email_place(&id), email)?;
+            (comment.email_sealed, comment.email_hash) = (Some(sealed), Some(hash));
+        }
         if self.sender.address.is_some() || self.sender.user_agent.is_some() {
             let plain = serde_json::to_vec(&self.sender).map_err(Error::internal)?;
             comment.sender_sealed = Some(sealer.seal(comment_sender_place(&id), &plain)?);

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::Service;
 use crate::domain::ids::SiteId;
-use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
+use crate::domain::site::{Site, SiteKey};
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::storage::{meta, rules, sites};
@@ -82,41 +82,37 @@ impl Service {
                 by_key: sites.iter().map(|site| (site.key.as_str().to_owned(), site.clone())).collect(),
                 by_id: sites.into_iter().map(|site| (site.id, site)).collect(),
             }));
+            // What was made by the old settings (whether an article is closed) is worth nothing any more.
+            self.db.everything_changed();
         }
         Ok(())
     }
 
     /// Adds a site, with the rules that are ready-made. [`Error::Conflict`] when the key is taken.
     pub async fn add_site(&self, new: NewSite) -> Result<Arc<Site>, Error> {
-        let site = Site {
-            id: SiteId(self.ids.next()),
-            key: new.key,
-            name: new.name,
-            url: new.url,
-            origins: new.origins,
-            policy: Policy::All,
-            articles: ArticlePolicy::Any,
-            language: "en".to_owned(),
-        };
-        let (row, now) = (site.clone(), self.clock.now());
-        let first_rules = self.first_rules(site.id, now)?;
+        self.insert_site(self.plain_site(new)).await
+    }
+
+    pub(super) async fn insert_site(&self, site: Site) -> Result<Arc<Site>, Error> {
+        let (id, now) = (site.id, self.clock.now());
+        let first_rules = self.first_rules(id, now)?;
         self.db
             .write(move |tx| {
-                sites::insert(tx, &row, now)?;
+                sites::insert(tx, &site, now)?;
                 first_rules.iter().try_for_each(|rule| rules::insert(tx, rule))
             })
             .await?;
         self.refresh_sites().await?;
         self.refresh_rules().await?;
-        self.sites.by_id(site.id)
+        self.sites.by_id(id)
     }
 
-    /// Writes the settings of a site.
+    /// Writes a site as it is given.
     pub async fn update_site(&self, site: Site) -> Result<Arc<Site>, Error> {
-        let (row, now) = (site.clone(), self.clock.now());
-        self.db.write(move |tx| sites::update(tx, &row, now)).await?;
+        let (id, now) = (site.id, self.clock.now());
+        self.db.write(move |tx| sites::update(tx, &site, now)).await?;
         self.refresh_sites().await?;
-        self.sites.by_id(site.id)
+        self.sites.by_id(id)
     }
 
     /// Makes the site `default`, which exists from the start.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::in_flight::Turn;
 use super::private_fields::{Private, Sender};
 use super::{Actor, Service, outside_status};
+use crate::domain::email::Email;
 use crate::domain::comment::{Action, Status};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
@@ -109,8 +110,8 @@ pub struct Draft {
     author: Option<authors::Author>,
     parent: Option<Parent>,
     idempotency: Option<IdempotencyRequest>,
-    /// Keyed hash of the e-mail address, for its ring.
-    pub email_hash: [u8; 16],
+    /// Keyed hash of the e-mail address, if there is one, for its ring.
+    pub email_hash: Option<[u8; 16]>,
     text_hashes: Vec<Vec<u8>>,
     turn: Option<Turn>,
 }
@@ -125,7 +126,7 @@ impl Draft {
     fn subject<'a>(&'a self, body_html: &'a str, at: Timestamp) -> Subject<'a> {
         Subject {
             name: self.submission.name.as_str(),
-            email: Some(self.submission.email.as_str()),
+            email: self.submission.email.as_ref().map(Email::as_str),
             website: self.submission.website.as_ref().map(WebAddress::as_str),
             body: self.submission.body.as_str(),
             body_html,
@@ -183,7 +184,7 @@ impl Service {
         };
         let owns = |origin: &Origin| site.owns(origin) || self.rules.own_origin.as_ref() == Some(origin);
         let (article_key, parent_id) = (raw.article.clone(), raw.parent_id.as_deref().and_then(|id| id.parse().ok()));
-        let parsed = raw.parse(&self.rules.fields, &owns, faults);
+        let parsed = raw.parse(&site.settings.form_rules(&self.rules.fields), &owns, faults);
         let around = self
             .look_around(Wanted {
                 site: site.id,
@@ -214,7 +215,7 @@ impl Service {
             Ok(submission) if faults.is_empty() => submission,
             _ => return Err(Error::Invalid(in_order(faults))),
         };
-        let email_hash = self.keys.limit_hash(&[submission.email.folded().as_bytes()]);
+        let email_hash = submission.email.as_ref().map(|email| self.keys.limit_hash(&[email.folded().as_bytes()]));
         let text_hashes = self.keys.text_hashes(&double_form(submission.name.as_str(), submission.body.as_str()));
         let (author, parent) = (around.author, around.parent);
         let draft = Draft { site, submission, envelope, author, parent, idempotency, email_hash, text_hashes, turn };
@@ -252,7 +253,7 @@ impl Service {
         (comment.status, comment.visible) = (verdict.status, verdict.status == Status::Approved);
         (comment.hold_reasons, comment.spam_score) = (reasons_json(&verdict.reasons)?, verdict.score);
         let Envelope { address, user_agent, .. } = draft.envelope;
-        let email = draft.submission.email.as_str().to_owned();
+        let email = draft.submission.email.as_ref().map(|email| email.as_str().to_owned());
         let private = Private { email, sender: Sender { address, user_agent } };
         private.seal_into(&mut comment, &sealer)?;
         let mut new = NewComment {
@@ -349,7 +350,7 @@ impl Service {
         new.seal_for(used, &self.keys)?;
         let comment = &mut new.comment;
         comment.article_id = article.id;
-        if article.closed {
+        if self.is_closed(&article, now) {
             return Err(Error::Closed);
         }
         if comment.parent_id.is_some() {

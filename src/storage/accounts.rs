@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::meta;
-use super::schema::{account_sites, accounts, tokens};
+use super::schema::{account_sites, accounts, sessions, tokens};
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
 use crate::domain::ids::{AccountId, SiteId, TokenId};
@@ -19,6 +19,31 @@ named_enum! {
         Moderator = 0 => "moderator",
         /// Everything, everywhere.
         Admin = 1 => "admin",
+    }
+}
+
+named_enum! {
+    /// What a token may be used for, at most; it never does more than its account may.
+    Scope {
+        /// Looking.
+        Read = 0 => "read",
+        /// Deciding on comments as well.
+        Moderate = 1 => "moderate",
+        /// Everything.
+        Admin = 2 => "admin",
+    }
+}
+
+impl Scope {
+    /// The scope as tokens have it stored; the first ones said `all`.
+    pub fn stored(text: &str) -> Self {
+        // What a newer program wrote and this one does not know is taken for the narrowest.
+        if text == "all" { Self::Admin } else { Self::from_name(text).unwrap_or(Self::Read) }
+    }
+
+    /// Whether whoever has this scope may do what `wanted` stands for.
+    pub fn covers(self, wanted: Self) -> bool {
+        self.number() >= wanted.number()
     }
 }
 
@@ -140,11 +165,87 @@ pub fn insert(tx: &mut Tx<'_>, account: &Account, sites: &[SiteId]) -> Result<()
     if added == 0 {
         return Err(address_is_taken());
     }
+    give_sites(tx, account.id, sites)?;
+    meta::touch_settings(tx)
+}
+
+fn give_sites(tx: &mut Tx<'_>, account: AccountId, sites: &[SiteId]) -> Result<(), Error> {
     for site in sites {
-        let row = (account_sites::account_id.eq(account.id), account_sites::site_id.eq(site));
+        let row = (account_sites::account_id.eq(account), account_sites::site_id.eq(site));
         on!(tx.conn(), |c| diesel::insert_into(account_sites::table).values(row).on_conflict_do_nothing().execute(c))?;
     }
-    meta::touch_settings(tx)
+    Ok(())
+}
+
+/// The account with this id, to be changed in this transaction: no account changes elsewhere until the end of it, so that
+/// two administrators who demote each other are not both the last but one.
+pub fn find_to_change(tx: &mut Tx<'_>, id: AccountId) -> Result<Option<Account>, Error> {
+    meta::touch_settings(tx)?;
+    find(tx.conn(), id)
+}
+
+/// Writes an account that is there, and its sites if they are given. [`Error::Conflict`] when the address has another one.
+pub fn update(tx: &mut Tx<'_>, account: &Account, sites: Option<&[SiteId]>) -> Result<(), Error> {
+    let same = accounts::table.filter(accounts::email_hash.eq(&account.email_hash)).filter(accounts::id.ne(account.id));
+    let taken: Option<AccountId> = on!(tx.conn(), |c| same.select(accounts::id).get_result(c).optional())?;
+    if taken.is_some() {
+        return Err(address_is_taken());
+    }
+    let set = (
+        accounts::email_sealed.eq(&account.email_sealed),
+        accounts::email_hash.eq(&account.email_hash),
+        accounts::name.eq(&account.name),
+        accounts::role.eq(account.role),
+        accounts::disabled_at.eq(account.disabled_at),
+    );
+    on!(tx.conn(), |c| diesel::update(accounts::table.find(account.id)).set((set, &account.mail)).execute(c))?;
+    if let Some(sites) = sites {
+        let before = account_sites::table.filter(account_sites::account_id.eq(account.id));
+        on!(tx.conn(), |c| diesel::delete(before).execute(c))?;
+        give_sites(tx, account.id, sites)?;
+    }
+    Ok(())
+}
+
+/// Whether somebody else is an administrator with all rights.
+pub fn has_other_admin(conn: &mut Conn, id: AccountId) -> Result<bool, Error> {
+    let other: Option<AccountId> = on!(conn, |c| accounts::table
+        .filter(accounts::role.eq(Role::Admin))
+        .filter(accounts::disabled_at.is_null())
+        .filter(accounts::id.ne(id))
+        .select(accounts::id)
+        .limit(1)
+        .get_result(c)
+        .optional())?;
+    Ok(other.is_some())
+}
+
+/// Takes back every token of an account and ends its sessions.
+pub fn take_back_everything(tx: &mut Tx<'_>, id: AccountId, now: Timestamp) -> Result<(), Error> {
+    let valid = tokens::table.filter(tokens::account_id.eq(id)).filter(tokens::revoked_at.is_null());
+    on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))?;
+    on!(tx.conn(), |c| diesel::delete(sessions::table.filter(sessions::account_id.eq(id))).execute(c))?;
+    Ok(())
+}
+
+/// A page of accounts, the oldest first: those after `after`, at most `limit`.
+pub fn page(conn: &mut Conn, after: Option<AccountId>, limit: i64) -> Result<Vec<Account>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = accounts::table.select(Account::as_select()).order(accounts::id).limit(limit).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(accounts::id.gt(after));
+        }
+        query.load(c)
+    })?)
+}
+
+/// The sites of several accounts.
+pub fn sites_of_all(conn: &mut Conn, ids: &[AccountId]) -> Result<Vec<(AccountId, SiteId)>, Error> {
+    Ok(on!(conn, |c| account_sites::table
+        .filter(account_sites::account_id.eq_any(ids))
+        .select((account_sites::account_id, account_sites::site_id))
+        .order((account_sites::account_id, account_sites::site_id))
+        .load(c))?)
 }
 
 /// What whoever adds an account again is told.
@@ -229,6 +330,30 @@ pub fn tokens_of(conn: &mut Conn, account: AccountId) -> Result<Vec<Token>, Erro
         .select(Token::as_select())
         .order(tokens::id)
         .load(c))?)
+}
+
+/// A page of tokens, the oldest first: of one account (none: of all), those after `after`, at most `limit`.
+pub fn tokens_page(
+    conn: &mut Conn,
+    account: Option<AccountId>,
+    after: Option<TokenId>,
+    limit: i64,
+) -> Result<Vec<Token>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = tokens::table.select(Token::as_select()).order(tokens::id).limit(limit).into_boxed();
+        if let Some(account) = account {
+            query = query.filter(tokens::account_id.eq(account));
+        }
+        if let Some(after) = after {
+            query = query.filter(tokens::id.gt(after));
+        }
+        query.load(c)
+    })?)
+}
+
+/// The token with this id.
+pub fn find_token(conn: &mut Conn, id: TokenId) -> Result<Option<Token>, Error> {
+    Ok(on!(conn, |c| tokens::table.find(id).select(Token::as_select()).get_result(c).optional())?)
 }
 
 /// Takes a token back; `false` when there is none to take back.

@@ -37,8 +37,10 @@ pub struct Article {
     pub comment_count: i64,
     /// Raised by every change that a reader can see.
     pub version: i64,
-    /// When the first comment came.
+    /// When it was made, by its first comment or by hand.
     pub created_at: Timestamp,
+    /// Whether it was opened by hand: then it does not close by its age.
+    pub kept_open: bool,
 }
 
 /// The article with this key.
@@ -96,6 +98,7 @@ fn make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
         comment_count: 0,
         version: 0,
         created_at: new.created_at,
+        kept_open: false,
     };
     let made =
         on!(tx.conn(), |c| diesel::insert_into(articles::table).values(&article).on_conflict_do_nothing().execute(c))?;
@@ -147,11 +150,59 @@ pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(Art
         .load(c))?)
 }
 
-/// Closes or opens an article.
-pub fn set_closed(tx: &mut Tx<'_>, id: ArticleId, closed: bool) -> Result<(), Error> {
-    tx.changed(Source::Article(id));
-    on!(tx.conn(), |c| diesel::update(articles::table.find(id))
-        .set((articles::closed.eq(closed), articles::version.eq(articles::version + 1)))
-        .execute(c))?;
-    Ok(())
+/// What is changed of an article; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct ArticleChange {
+    /// A new title, or none any more.
+    pub title: Option<Option<String>>,
+    /// A new address, likewise.
+    pub url: Option<Option<String>>,
+    /// Whether it is closed, and whether it is kept open.
+    pub closed: Option<(bool, bool)>,
+}
+
+/// Changes an article by hand; what is stored is overwritten. Readers see it at once.
+pub fn change(tx: &mut Tx<'_>, article: &Article, change: &ArticleChange) -> Result<Article, Error> {
+    let mut after = article.clone();
+    if let Some(title) = &change.title {
+        after.title.clone_from(title);
+    }
+    if let Some(url) = &change.url {
+        after.url.clone_from(url);
+    }
+    if let Some((closed, kept_open)) = change.closed {
+        (after.closed, after.kept_open) = (closed, kept_open);
+    }
+    if after == *article {
+        return Ok(after);
+    }
+    // The version is a counter: others of this group may have raised it.
+    let set = (
+        articles::title.eq(&after.title),
+        articles::url.eq(&after.url),
+        articles::closed.eq(after.closed),
+        articles::kept_open.eq(after.kept_open),
+        articles::version.eq(articles::version + 1),
+    );
+    on!(tx.conn(), |c| diesel::update(articles::table.find(after.id)).set(set).execute(c))?;
+    after.version += 1;
+    tx.changed(Source::Article(after.id));
+    tx.changed(Source::Site(after.site_id));
+    Ok(after)
+}
+
+/// A page of a site's articles, by key: those after `after`, at most `limit`.
+pub fn page(conn: &mut Conn, site: SiteId, after: Option<&str>, limit: i64) -> Result<Vec<Article>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = articles::table
+            .filter(articles::site_id.eq(site))
+            .select(Article::as_select())
+            .order(articles::key)
+            .limit(limit)
+            .into_boxed();
+        if let Some(after) = after {
+            query = query.filter(articles::key.gt(after));
+        }
+        query.load(c)
+    })?)
 }

@@ -37,6 +37,7 @@ pub struct StoredSite {
     pub moderation: Policy,
     pub articles: ArticlePolicy,
     pub language: String,
+    pub settings: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -18,6 +18,7 @@ pub mod conn;
 pub mod copy;
 pub mod events;
 pub mod export;
+pub mod follow;
 mod fragments;
 pub mod idempotency;
 #[cfg(feature = "postgres")]
@@ -113,6 +114,7 @@ struct Inner {
     horizon: Option<Arc<replica::Horizon>>,
     threads: Vec<JoinHandle<()>>,
     outbox_has_work: Arc<Notify>,
+    log_has_grown: Arc<Notify>,
     listener: Arc<OnceLock<Listener>>,
     migrated: Vec<String>,
 }
@@ -204,6 +206,11 @@ impl Db {
         &self.inner.outbox_has_work
     }
 
+    /// Wakes when a commit of this process left entries in the event log, or another instance told of one.
+    pub fn log_has_grown(&self) -> &Notify {
+        &self.inner.log_has_grown
+    }
+
     /// Runs `work` on a reading connection; perhaps twice, when the connection breaks. Errors: [`Error::Busy`] when the queue is full or the database away.
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
@@ -256,9 +263,13 @@ impl Db {
 impl Inner {
     /// Tells whoever wants to know what readers see otherwise.
     fn teller(&self) -> impl Fn(&[Source]) + Send + Sync + use<> {
-        let listener = self.listener.clone();
+        let (listener, log) = (self.listener.clone(), self.log_has_grown.clone());
         move |changed| {
-            if let (Some(listener), false) = (listener.get(), changed.is_empty()) {
+            if changed.is_empty() {
+                return;
+            }
+            log.notify_one();
+            if let Some(listener) = listener.get() {
                 listener(changed);
             }
         }
@@ -284,7 +295,7 @@ impl Inner {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => (settings.write_connections, 32),
         };
-        let (work, tell) = (self.outbox_has_work.clone(), self.teller());
+        let (work, log, tell) = (self.outbox_has_work.clone(), self.log_has_grown.clone(), self.teller());
         #[cfg(feature = "postgres")]
         let horizon = self.horizon.clone();
         let after_commit = Arc::new(move |conn: &mut Conn, news: &News| {
@@ -294,6 +305,9 @@ impl Inner {
             }
             if news.has_work {
                 work.notify_one();
+            }
+            if news.has_events {
+                log.notify_one();
             }
             tell(&news.changed);
         });

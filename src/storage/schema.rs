@@ -56,6 +56,7 @@ table! {
         comment_count -> BigInt,
         version -> BigInt,
         created_at -> BigInt,
+        kept_open -> Bool,
     }
 }
 

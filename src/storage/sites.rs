@@ -4,9 +4,9 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::meta;
-use super::schema::{site_counts, sites};
+use super::schema::{account_sites, accounts, articles, comments, site_counts, sites};
 use super::tx::Tx;
-use crate::domain::ids::SiteId;
+use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
@@ -42,7 +42,7 @@ impl SiteRow {
             moderation: site.policy,
             articles: site.articles,
             language: site.language.clone(),
-            settings: "{}".to_owned(),
+            settings: serde_json::to_string(&site.settings).map_err(Error::internal)?,
             created_at: now,
             updated_at: now,
         })
@@ -59,6 +59,8 @@ impl SiteRow {
             policy: self.moderation,
             articles: self.articles,
             language: self.language,
+            settings: serde_json::from_str(&self.settings).map_err(Error::internal)?,
+            updated_at: self.updated_at,
         })
     }
 }
@@ -91,6 +93,7 @@ pub fn update(tx: &mut Tx<'_>, site: &Site, now: Timestamp) -> Result<(), Error>
         sites::moderation.eq(row.moderation),
         sites::articles.eq(row.articles),
         sites::language.eq(row.language),
+        sites::settings.eq(row.settings),
         sites::updated_at.eq(now),
     );
     let changed = on!(tx.conn(), |c| diesel::update(sites::table.find(row.id)).set(change).execute(c))?;
@@ -104,4 +107,41 @@ pub fn update(tx: &mut Tx<'_>, site: &Site, now: Timestamp) -> Result<(), Error>
 pub fn all(conn: &mut Conn) -> Result<Vec<Site>, Error> {
     let rows = on!(conn, |c| sites::table.select(SiteRow::as_select()).order(sites::key).load(c))?;
     rows.into_iter().map(SiteRow::into_site).collect()
+}
+
+/// The site with this key, to be changed in this transaction: nobody else changes it until the end of it.
+pub fn find_to_change(tx: &mut Tx<'_>, key: &SiteKey) -> Result<Option<Site>, Error> {
+    // All changes of settings wait for each other at the revision that each of them raises.
+    meta::touch_settings(tx)?;
+    let row: Option<SiteRow> = on!(tx.conn(), |c| sites::table
+        .filter(sites::key.eq(key.as_str()))
+        .select(SiteRow::as_select())
+        .get_result(c)
+        .optional())?;
+    row.map(SiteRow::into_site).transpose()
+}
+
+/// What is on a site: how many comments, and how many articles.
+pub fn contents(conn: &mut Conn, id: SiteId) -> Result<(i64, i64), Error> {
+    let counted = comments::table.filter(comments::site_id.eq(id)).count();
+    let comments = on!(&mut *conn, |c| counted.get_result(c))?;
+    let counted = articles::table.filter(articles::site_id.eq(id)).count();
+    Ok((comments, on!(conn, |c| counted.get_result(c))?))
+}
+
+/// Deletes a site that nothing is on, with its counters and the rights to it.
+pub fn delete(tx: &mut Tx<'_>, id: SiteId) -> Result<(), Error> {
+    on!(tx.conn(), |c| diesel::delete(sites::table.find(id)).execute(c))?;
+    meta::touch_settings(tx)
+}
+
+/// Who looks after the given sites: site, account and name, the oldest account first.
+pub fn moderators(conn: &mut Conn, wanted: &[SiteId]) -> Result<Vec<(SiteId, AccountId, String)>, Error> {
+    Ok(on!(conn, |c| account_sites::table
+        .inner_join(accounts::table)
+        .filter(account_sites::site_id.eq_any(wanted))
+        .filter(accounts::disabled_at.is_null())
+        .select((account_sites::site_id, accounts::id, accounts::name))
+        .order(accounts::id)
+        .load(c))?)
 }

@@ -70,6 +70,8 @@ impl Hints {
 pub struct News {
     /// There is work in the outbox.
     pub has_work: bool,
+    /// The event log has grown.
+    pub has_events: bool,
     /// Readers see these otherwise than before.
     pub changed: Vec<Source>,
 }
@@ -184,7 +186,11 @@ impl<'a> Tx<'a> {
 impl Buffers {
     /// What must be told once this is committed. To be called before [`Buffers::flush`].
     pub(super) fn news(&mut self) -> News {
-        News { has_work: !self.outbox.is_empty(), changed: std::mem::take(&mut self.changed) }
+        News {
+            has_work: !self.outbox.is_empty(),
+            has_events: !self.events.is_empty(),
+            changed: std::mem::take(&mut self.changed),
+        }
     }
 
     pub(super) fn mark(&self) -> Mark {

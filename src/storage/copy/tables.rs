@@ -144,6 +144,7 @@ rows! {
         comment_count: i64,
         version: i64,
         created_at: i64,
+        kept_open: bool,
     }
 
     authors: Author by (id: AnyId) {

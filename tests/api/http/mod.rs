@@ -1,5 +1,6 @@
 //! The API as clients meet it, on both databases.
 
+mod administration;
 mod corpora;
 mod errors;
 mod form;
@@ -15,6 +16,9 @@ mod own;
 mod privacy;
 mod races;
 mod reading;
+mod reply;
 mod rotation;
 mod rules;
+mod site_settings;
+mod stream;
 mod submission;

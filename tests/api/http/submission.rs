@@ -202,7 +202,8 @@ async fn doubles_and_closed_articles(backend: Backend) {
     let site = app.service.sites.by_key("default").unwrap().id;
     let close = app.service.db.write(move |tx| {
         let article = articles::find(tx.conn(), site, "/a")?.unwrap();
-        articles::set_closed(tx, article.id, true)
+        let closed = articles::ArticleChange { closed: Some((true, false)), ..Default::default() };
+        articles::change(tx, &article, &closed)
     });
     close.await.unwrap();
     assert_eq!(app.submit(&comment("too late")).await.problem(409), "closed");

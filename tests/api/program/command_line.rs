@@ -86,6 +86,14 @@ fn what_the_command_line_changes_reaches_a_running_service() {
         Client::new().get(format!("{}/api/v1/sites/blog/form", running.url)).send().unwrap().json::<Value>().unwrap()["policy"].clone()
     };
     wait_until("the new policy is known", || policy() == "none");
+    installation.done(&["site", "set", "blog", "--close-after", "30", "--required", "name", "--length", "body_min=5"]);
+    let form = || {
+        let url = format!("{}/api/v1/sites/blog/form", running.url);
+        Client::new().get(url).send().unwrap().json::<Value>().unwrap()
+    };
+    wait_until("the new settings are known", || form()["close_after_days"] == 30);
+    let field = |name: &str| form()["fields"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap().clone();
+    assert_eq!((&field("email")["required"], &field("body")["min_length"]), (&json!(false), &json!(5)));
     let token = installation.token("admin");
     let summary = || {
         Client::new()
@@ -142,6 +150,8 @@ fn exit_codes_and_messages() {
     assert_eq!(code(&["site", "add", "Bad Key", "--name", "x"]), 2);
     assert_eq!(code(&["site", "add", "ok", "--name", "x", "--origin", "https://x.example/path"]), 2);
     assert_eq!(code(&["site", "add", "default", "--name", "x"]), 1);
+    assert_eq!(code(&["site", "set", "default", "--close-after=-1"]), 2);
+    assert_eq!(code(&["site", "set", "default", "--length", "body_min"]), 2);
     assert_eq!(code(&["account", "add", "--email", "nobody", "--role", "admin"]), 2);
     assert_eq!(code(&["account", "add", "--email", "a@example.org", "--role", "owner"]), 2);
     assert_eq!(code(&["account", "add", "--email", "a@example.org", "--role", "moderator", "--site", "nowhere"]), 2);

@@ -2,6 +2,7 @@
 
 mod copy;
 mod export;
+mod follow;
 mod group_commit;
 mod listener;
 mod outbox;

@@ -31,6 +31,7 @@ pub struct Builder {
     /// Another instance's; none: one of its own.
     key: Option<PathBuf>,
     patience: Duration,
+    heartbeat: Duration,
 }
 
 /// A running service.
@@ -113,6 +114,12 @@ impl Builder {
         self
     }
 
+    /// How often streams show a sign of life.
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
     pub async fn start(mut self) -> TestApp {
         let folder = tempfile::tempdir().unwrap();
         let key = self.key.take().unwrap_or_else(|| folder.path().join("secret.key"));
@@ -128,7 +135,7 @@ impl Builder {
         let config = Config::load(None, self.settings.clone().into_iter().collect()).unwrap();
         let (clock, mails) = (Arc::new(FakeClock::default()), Arc::new(Mutex::new(Vec::new())));
         let mailer = (!self.real_mail).then(|| Mailer::Memory(mails.clone()));
-        let parts = Parts { clock: clock.clone(), mailer, patience: self.patience };
+        let parts = Parts { clock: clock.clone(), mailer, patience: self.patience, heartbeat: self.heartbeat };
         let app = Arc::new(App::build(&config, parts).await.unwrap());
         let stop = CancellationToken::new();
         let (serving, token) = (app.clone(), stop.clone());
@@ -163,7 +170,14 @@ impl TestApp {
     /// A service on a database of one's own choice.
     pub fn on(database: TestDatabase) -> Builder {
         // Nobody's patience decides a test, unless it says so.
-        Builder { database, settings: HashMap::new(), real_mail: false, key: None, patience: Duration::from_mins(1) }
+        Builder {
+            database,
+            settings: HashMap::new(),
+            real_mail: false,
+            key: None,
+            patience: Duration::from_mins(1),
+            heartbeat: Duration::from_mins(1),
+        }
     }
 
     /// Another instance on the same database and key, with a clock of its own; the first one must outlive it.
@@ -255,6 +269,14 @@ impl TestApp {
         stop
     }
 
+    /// Stops it as a signal does, and waits until it has stopped.
+    pub async fn drain(&mut self) {
+        self.stop.cancel();
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap();
+        }
+    }
+
     /// The mails that left since they were last asked for.
     pub fn mails_left(&self) -> usize {
         self.mails.lock().unwrap().len()
@@ -296,7 +318,12 @@ pub struct Moderator<'a> {
     pub token: String,
 }
 
-impl Moderator<'_> {
+impl<'a> Moderator<'a> {
+    /// The same token at another instance.
+    pub fn at(app: &'a TestApp, token: String) -> Self {
+        Self { app, token }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.app.request(method, &format!("/api/v1/moderation{path}")).bearer_auth(&self.token)
     }

@@ -4,6 +4,7 @@ use afterword::domain::comment::{Action, Status, Via};
 use afterword::domain::ids::{ArticleId, AuthorId, CommentId, EventId, OutboxId, SiteId};
 use afterword::domain::listing::ReadingPath;
 use afterword::domain::site::{ArticlePolicy, Policy, Site, SiteKey};
+use afterword::domain::site_settings::SiteSettings;
 use afterword::domain::submission::ArticleKey;
 use afterword::domain::time::Timestamp;
 use afterword::error::Error;
@@ -34,6 +35,8 @@ pub fn site(n: u64, key: &str) -> Site {
         policy: Policy::All,
         articles: ArticlePolicy::Any,
         language: "en".into(),
+        settings: SiteSettings::default(),
+        updated_at: NOW,
     }
 }
 

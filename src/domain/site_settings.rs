@@ -1,0 +1,321 @@
+//! What a site may decide for itself beyond its policy: which fields a visitor must fill in, how long texts may be, when
+//! articles close by age, what the form says. Stored as JSON in `sites.settings`; a key that this version does not know
+//! stays where it is.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::comment::named_enum;
+use super::fault::Fault;
+use super::submission::FieldRules;
+use super::text::{Body, tidy};
+use super::time::Timestamp;
+
+named_enum! {
+    /// A field that visitors may have to fill in. Article and text always must be there.
+    RequiredField {
+        /// The name; no site can do without.
+        Name = 0 => "name",
+        /// The e-mail address.
+        Email = 1 => "email",
+        /// The website.
+        Website = 2 => "website",
+    }
+}
+
+/// The shortest and longest texts, in characters; none: as the operator's settings say. Never wider than those.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "named as in the API")]
+pub struct Lengths {
+    pub name_min: Option<usize>,
+    pub name_max: Option<usize>,
+    pub body_min: Option<usize>,
+    pub body_max: Option<usize>,
+}
+
+/// A site's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SiteSettings {
+    /// What must be filled in.
+    pub required_fields: Vec<RequiredField>,
+    /// How long texts may be.
+    pub lengths: Lengths,
+    /// Articles close so many days after they were made; 0: never.
+    pub close_after_days: u32,
+    /// BCP 47 tags of the languages in which comments are expected; for the form, nothing is refused by them.
+    pub languages: Vec<String>,
+    /// The privacy line of the form; none: the service's own.
+    pub privacy_text: Option<String>,
+    /// What another version has written.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl Default for SiteSettings {
+    fn default() -> Self {
+        Self {
+            required_fields: vec![RequiredField::Name, RequiredField::Email],
+            lengths: Lengths::default(),
+            close_after_days: 0,
+            languages: Vec::new(),
+            privacy_text: None,
+            unknown: Map::new(),
+        }
+    }
+}
+
+/// What a submission to one site must obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FormRules {
+    /// The longest texts.
+    pub fields: FieldRules,
+    /// The shortest name, in characters.
+    pub name_min: usize,
+    /// The shortest text.
+    pub body_min: usize,
+    /// Whether there must be an e-mail address.
+    pub needs_email: bool,
+    /// Whether there must be a website.
+    pub needs_website: bool,
+}
+
+impl From<FieldRules> for FormRules {
+    /// The contract's rules with the operator's lengths.
+    fn from(fields: FieldRules) -> Self {
+        Self { fields, name_min: 1, body_min: 1, needs_email: true, needs_website: false }
+    }
+}
+
+impl FormRules {
+    /// Faults of a name and a text that are there: too short, in characters.
+    pub fn too_short(&self, field: &'static str, text: &str) -> Option<Fault> {
+        let least = match field {
+            "name" => self.name_min,
+            "body" => self.body_min,
+            _ => 0,
+        };
+        let short = text.chars().take(least).count() < least;
+        short.then(|| Fault::new(field, "too_short", format!("It is shorter than {least} characters.")))
+    }
+}
+
+impl SiteSettings {
+    /// What submissions must obey, within what the operator allows.
+    pub fn form_rules(&self, operator: &FieldRules) -> FormRules {
+        let Lengths { name_min, name_max, body_min, body_max } = self.lengths;
+        let mut fields = *operator;
+        fields.name_max = fields.name_max.min(name_max.unwrap_or(usize::MAX));
+        fields.body_max = fields.body_max.min(body_max.unwrap_or(usize::MAX));
+        FormRules {
+            fields,
+            // The operator may have lowered the longest since.
+            name_min: name_min.unwrap_or(1).min(fields.name_max),
+            body_min: body_min.unwrap_or(1).min(fields.body_max),
+            needs_email: self.required_fields.contains(&RequiredField::Email),
+            needs_website: self.required_fields.contains(&RequiredField::Website),
+        }
+    }
+
+    /// The privacy line of the form.
+    pub fn privacy_line(&self) -> &str {
+        self.privacy_text.as_deref().unwrap_or("Your email address will not be published. Required fields are marked *")
+    }
+
+    /// When an article that was made then closes by its age; none: never.
+    pub fn closes_at(&self, made_at: Timestamp) -> Option<Timestamp> {
+        let days = u64::from(self.close_after_days);
+        (days > 0).then(|| made_at.plus(Duration::from_secs(days * 86_400)))
+    }
+}
+
+/// Longer than a human life; a mistyped number is told.
+pub const MOST_DAYS: i64 = 36_500;
+
+/// The longest privacy line, in characters.
+const PRIVACY_MAX: usize = 1000;
+
+/// What is sent to change the settings, as it came; what is missing stays.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields of SiteSettings")]
+pub struct RawSettings {
+    pub required_fields: Option<Vec<String>>,
+    pub lengths: Option<Vec<(String, i64)>>,
+    pub close_after_days: Option<i64>,
+    pub languages: Option<Vec<String>>,
+    /// An empty one brings the service's own back.
+    pub privacy_text: Option<String>,
+}
+
+impl RawSettings {
+    /// Writes what is legal into `settings` and notes a fault for each field that is not.
+    pub fn apply(self, settings: &mut SiteSettings, operator: &FieldRules, faults: &mut Vec<Fault>) {
+        let mut note = |fault| faults.push(fault);
+        if let Some(names) = self.required_fields {
+            let _ = required_fields(&names).map(|fields| settings.required_fields = fields).map_err(&mut note);
+        }
+        if let Some(lengths) = self.lengths {
+            let _ = read_lengths(&lengths, operator).map(|lengths| settings.lengths = lengths).map_err(&mut note);
+        }
+        match self.close_after_days.map(|days| (u32::try_from(days), days)) {
+            Some((Ok(days), 0..=MOST_DAYS)) => settings.close_after_days = days,
+            Some(_) => {
+                let range = format!("It must be a whole number of days from 0 (never) to {MOST_DAYS}.");
+                note(Fault::new("close_after_days", "out_of_range", range));
+            }
+            None => {}
+        }
+        if let Some(tags) = self.languages {
+            if tags.len() > 20 || !tags.iter().all(|tag| is_language(tag)) {
+                note(Fault::new(
+                    "languages",
+                    "invalid_language",
+                    "It must be a list of at most 20 tags like en or de-AT.",
+                ));
+            } else {
+                settings.languages = tags;
+            }
+        }
+        if let Some(text) = self.privacy_text {
+            let _ = privacy_text(&text).map(|text| settings.privacy_text = text).map_err(&mut note);
+        }
+    }
+}
+
+fn required_fields(names: &[String]) -> Result<Vec<RequiredField>, Fault> {
+    let fields: Option<Vec<_>> = names.iter().map(|name| RequiredField::from_name(name)).collect();
+    let known = || Fault::new("required_fields", "unknown_value", "It must be a list of: name, email, website.");
+    let mut fields = fields.ok_or_else(known)?;
+    fields.sort_by_key(|field| field.number());
+    fields.dedup();
+    if fields.contains(&RequiredField::Name) {
+        return Ok(fields);
+    }
+    Err(Fault::new("required_fields", "required", "A comment always has a name: the list must contain it."))
+}
+
+fn read_lengths(given: &[(String, i64)], operator: &FieldRules) -> Result<Lengths, Fault> {
+    let mut lengths = Lengths::default();
+    for (name, value) in given {
+        let (place, most) = match name.as_str() {
+            "name_min" => (&mut lengths.name_min, operator.name_max),
+            "name_max" => (&mut lengths.name_max, operator.name_max),
+            "body_min" => (&mut lengths.body_min, operator.body_max),
+            "body_max" => (&mut lengths.body_max, operator.body_max),
+            _ => {
+                let known = "It may contain name_min, name_max, body_min and body_max.";
+                return Err(Fault::new("lengths", "unknown_field", known));
+            }
+        };
+        let fitting = usize::try_from(*value).ok().filter(|value| (1..=most).contains(value));
+        if fitting.is_none() {
+            return Err(Fault::new(
+                "lengths",
+                "out_of_range",
+                format!("Each is from 1 to what the operator set ({most})."),
+            ));
+        }
+        *place = fitting;
+    }
+    let crossed = |least: Option<usize>, most: Option<usize>| least.zip(most).is_some_and(|(least, most)| least > most);
+    if crossed(lengths.name_min, lengths.name_max) || crossed(lengths.body_min, lengths.body_max) {
+        return Err(Fault::new("lengths", "contradiction", "A shortest length is greater than the longest."));
+    }
+    Ok(lengths)
+}
+
+fn privacy_text(text: &str) -> Result<Option<String>, Fault> {
+    let text = tidy(text);
+    if text.chars().count() > PRIVACY_MAX {
+        return Err(Fault::too_long("privacy_text", PRIVACY_MAX, "characters"));
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Body::parse(&text, "privacy_text").map(|body| Some(body.into_string()))
+}
+
+/// Whether a text has the shape of a BCP 47 tag: parts of 1 to 8 letters and digits with hyphens between, the first of 2 or
+/// 3 letters, at most 35 characters (RFC 5646 §4.4.1).
+pub fn is_language(tag: &str) -> bool {
+    let first = tag.split('-').next().unwrap_or_default();
+    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    tag.len() <= 35
+        && (2..=3).contains(&first.len())
+        && first.bytes().all(|b| b.is_ascii_alphabetic())
+        && tag.split('-').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPERATOR: FieldRules = FieldRules {
+        name_max: 100,
+        website_max: 200,
+        body_max: 10_000,
+        article_title_max: 300,
+        article_url_max: 2048,
+        challenge_max: 4096,
+    };
+
+    fn changed(raw: RawSettings) -> Result<SiteSettings, Vec<&'static str>> {
+        let (mut settings, mut faults) = (SiteSettings::default(), Vec::new());
+        raw.apply(&mut settings, &OPERATOR, &mut faults);
+        if faults.is_empty() { Ok(settings) } else { Err(faults.iter().map(|fault| fault.code).collect()) }
+    }
+
+    fn lengths(given: &[(&str, i64)]) -> Result<SiteSettings, Vec<&'static str>> {
+        let lengths = given.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        changed(RawSettings { lengths: Some(lengths), ..RawSettings::default() })
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        assert_eq!(SiteSettings::default().form_rules(&OPERATOR), FormRules::from(OPERATOR));
+        assert_eq!(serde_json::from_str::<SiteSettings>("{}").unwrap(), SiteSettings::default());
+        assert_eq!(SiteSettings::default().closes_at(Timestamp(5)), None);
+    }
+
+    #[test]
+    fn what_another_version_wrote_stays() {
+        let settings: SiteSettings = serde_json::from_str(r#"{"close_after_days": 3, "votes": {"on": true}}"#).unwrap();
+        assert_eq!(settings.closes_at(Timestamp(7)), Some(Timestamp(7 + 3 * 86_400_000_000)));
+        let again: serde_json::Value = serde_json::to_value(&settings).unwrap();
+        assert_eq!(again["votes"]["on"], true);
+    }
+
+    #[test]
+    fn all_faults_at_once() {
+        let raw = RawSettings {
+            required_fields: Some(vec!["email".into()]),
+            lengths: Some(vec![("name_max".into(), 101)]),
+            close_after_days: Some(-1),
+            languages: Some(vec!["e".into()]),
+            privacy_text: Some("x".repeat(1001)),
+        };
+        let expected = ["required", "out_of_range", "out_of_range", "invalid_language", "too_long"];
+        assert_eq!(changed(raw).unwrap_err(), expected);
+        assert_eq!(lengths(&[("body_min", 5), ("body_max", 4)]).unwrap_err(), ["contradiction"]);
+        assert_eq!(lengths(&[("size", 5)]).unwrap_err(), ["unknown_field"]);
+    }
+
+    #[test]
+    fn lengths_stay_within_the_operators() {
+        let settings = lengths(&[("body_min", 10), ("body_max", 500)]).unwrap();
+        let rules = settings.form_rules(&OPERATOR);
+        assert_eq!((rules.body_min, rules.fields.body_max), (10, 500));
+        assert!(rules.too_short("body", "123456789").is_some() && rules.too_short("body", "1234567890").is_none());
+        let lowered = settings.form_rules(&FieldRules { body_max: 5, ..OPERATOR });
+        assert_eq!((lowered.body_min, lowered.fields.body_max), (5, 5));
+    }
+
+    #[test]
+    fn tags_of_languages() {
+        assert!(["en", "de-AT", "zh-Hant-TW", "gsw"].iter().all(|tag| is_language(tag)));
+        assert!(["", "e", "en_US", "english-", "en--US", "x y"].iter().all(|tag| !is_language(tag)));
+    }
+}

@@ -1,0 +1,156 @@
+//! The moderators' queue while it happens, as server-sent events (WHATWG HTML §9.2). A listener that comes back with
+//! `Last-Event-ID` gets what it missed from the log first. The stream ends when the service stops, when the listener does
+//! not keep up, and within a heartbeat after its token lost its rights.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::time::Interval;
+
+use super::State;
+use super::error::{ApiError, Problem};
+use super::moderator::{Moderator, NoBody};
+use super::queue::private;
+use super::request;
+use crate::domain::ids::{EventId, SiteId};
+use crate::error::Error;
+use crate::live::{Live, Subscription, Topic, queue};
+use crate::service::access::{Access, Credentials};
+use crate::storage::follow::{self, Happened};
+
+/// Entries that are given again, at most; whoever missed more loads the queue anew.
+const MOST_MISSED: i64 = 1000;
+
+/// Browsers come back after this many milliseconds.
+const OPENING: &[u8] = b"retry: 2000\n\n";
+
+/// There is too much to tell one by one, or the last event is not known: the queue is to be loaded anew.
+const RESET: &[u8] = b"event: reset\ndata: {}\n\n";
+
+/// A sign of life.
+const HEARTBEAT: &[u8] = b":\n\n";
+
+/// What happens in the queue while it happens: `held`, `decided`, `edited`, `removed`. After `reset` the queue is to be
+/// loaded anew. After a reconnection an event may come once more.
+#[utoipa::path(
+    get, path = "/api/v1/moderation/stream", tag = "Moderators", security(("account" = [])),
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")),
+    responses(
+        (status = 200, description = "data: {\"id\", \"site\", \"status\", \"version\", \"by\"}", body = String, content_type = "text/event-stream"),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "All places are taken", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn queue(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let mut response = private(StatusCode::OK);
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    if *request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
+    let access = moderator.access;
+    let topics = match access.site_filter() {
+        None => vec![Topic::AllQueues],
+        Some(sites) => sites.into_iter().map(Topic::Queue).collect(),
+    };
+    // First a place among the listeners, then the past: nothing falls between them.
+    let subscription = state.live.listen(access.account, topics).await?;
+    let mut waiting = VecDeque::from([Bytes::from_static(OPENING)]);
+    let mut told = HashSet::new();
+    if let Some(last) = request.headers().get("last-event-id") {
+        match missed(&state, &access, last.to_str().unwrap_or_default()).await? {
+            Some(entries) => {
+                told.extend(entries.iter().map(|entry| entry.event.id));
+                waiting.extend(entries.iter().map(|entry| queue::frame(entry).bytes));
+            }
+            None => waiting.push_back(Bytes::from_static(RESET)),
+        }
+    }
+    let token = request::bearer(request.headers())?.unwrap_or_default().to_owned();
+    let (live, heartbeat) = (state.live.clone(), beats(state.live.heartbeat));
+    let listener = Listener { state, live, access, token, subscription, heartbeat, waiting, told };
+    Ok(response.streaming(stream::unfold(listener, |mut listener| async {
+        let bytes = listener.next().await?;
+        Some((Ok::<_, actix_web::Error>(bytes), listener))
+    })))
+}
+
+fn beats(every: std::time::Duration) -> Interval {
+    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beats
+}
+
+/// What was missed of the sites that they may see; none when that is not known, or too much.
+async fn missed(state: &State, access: &Access, last: &str) -> Result<Option<Vec<Happened>>, Error> {
+    let Ok(last) = last.parse::<EventId>() else { return Ok(None) };
+    let entries = state.service.db.read(move |conn| {
+        let Some(ids) = follow::missed(conn, last, MOST_MISSED)? else { return Ok(None) };
+        follow::entries(conn, &ids).map(Some)
+    });
+    let mut entries = entries.await?;
+    if let Some(entries) = &mut entries {
+        entries.retain(|entry| access.covers(entry.event.site_id));
+    }
+    Ok(entries)
+}
+
+/// One open stream.
+struct Listener {
+    state: web::Data<State>,
+    live: Arc<Live>,
+    access: Access,
+    token: String,
+    subscription: Subscription,
+    heartbeat: Interval,
+    /// What goes out first.
+    waiting: VecDeque<Bytes>,
+    /// What was given again from the log, and may come once more.
+    told: HashSet<EventId>,
+}
+
+impl Listener {
+    /// The next piece; none at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(bytes) = self.waiting.pop_front() {
+            return Some(bytes);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = self.live.stop.cancelled() => return None,
+                frame = self.subscription.next() => {
+                    let frame = frame?;
+                    if !self.told.remove(&frame.id) {
+                        return Some(frame.bytes.clone());
+                    }
+                }
+                _ = self.heartbeat.tick() => {
+                    return self.may_go_on().await.then_some(Bytes::from_static(HEARTBEAT));
+                }
+            }
+        }
+    }
+
+    /// Whether the token still stands for the same rights. Whoever has others now comes back with them.
+    async fn may_go_on(&self) -> bool {
+        let sites = |access: &Access| -> (_, Vec<SiteId>) { (access.role, access.sites.clone()) };
+        match self.state.service.credentials_by_token(&self.token).await {
+            Ok(Some(Credentials { access, .. })) => sites(&access) == sites(&self.access),
+            Ok(None) => false,
+            // The database is away; nobody knows better.
+            Err(_) => true,
+        }
+    }
+}

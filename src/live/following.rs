@@ -1,0 +1,51 @@
+//! The task that follows the event log: woken by each commit of this process, by what other instances tell, and twice a
+//! second by itself. It ends when nobody listens any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Live, queue};
+use crate::storage::follow;
+
+/// What nobody told of is found after this time at the latest: another instance's comments that wait, mostly.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Commits that follow each other closely are read together.
+const GATHER: Duration = Duration::from_millis(20);
+
+pub(super) async fn follow(live: Arc<Live>) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = live.stop.cancelled() => {}
+            () = live.db.log_has_grown().notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let mut position = live.position.lock().await;
+        let Some(from) = position.clone().filter(|_| !live.stop.is_cancelled() && !live.is_left()) else {
+            *position = None;
+            return;
+        };
+        let read = live.db.read(move |conn| {
+            let (end, ids) = follow::next(conn, &from)?;
+            Ok((end, follow::entries(conn, &ids)?))
+        });
+        match read.await {
+            Ok((end, entries)) => {
+                failing = false;
+                *position = Some(end);
+                for entry in &entries {
+                    live.tell(&queue::topics(entry), &Arc::new(queue::frame(entry)));
+                }
+            }
+            // It goes on where it was.
+            Err(error) if !failing => {
+                tracing::warn!(%error, cause = error.inside(), "the event log cannot be followed; it is tried again");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+        drop(position);
+        tokio::time::sleep(GATHER).await;
+    }
+}
