@@ -240,8 +240,9 @@ pub async fn preview(
 pub struct FormField {
     name: &'static str,
     required: bool,
-    /// In characters; 0 where it may be empty.
-    min_length: usize,
+    /// In characters; only where the site asks for more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_length: Option<usize>,
     /// In characters; `email` in bytes.
     max_length: usize,
 }
@@ -283,11 +284,12 @@ pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     let site = state.site(&request)?;
     let rules = site.settings.form_rules(&state.service.rules.fields);
     let field = |name, required, max_length| {
-        let min_length = match name {
+        let least = match name {
             "name" => rules.name_min,
             "body" => rules.body_min,
-            _ => usize::from(required),
+            _ => 1,
         };
+        let min_length = Some(least).filter(|least| *least > 1);
         FormField { name, required, min_length, max_length }
     };
     let fields = &rules.fields;
