@@ -5,6 +5,7 @@
 mod file;
 mod set;
 mod tokens;
+mod webhook;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use self::file::trouble;
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
 pub use self::tokens::{access_token_hash, new_access_token};
+pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
 use crate::domain::ids::{AuthorId, SiteId};

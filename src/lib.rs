@@ -16,6 +16,7 @@ pub mod keys;
 pub mod limits;
 pub mod mail;
 pub mod metrics;
+pub mod outbound;
 pub mod service;
 pub mod storage;
 pub mod telemetry;

@@ -65,4 +65,8 @@ id_types! {
     EventId,
     /// A piece of work in the outbox; also the stable part of a mail's `Message-ID`.
     OutboxId,
+    /// A webhook.
+    WebhookId,
+    /// A message that waits for a webhook, an attempt to deliver one, or a worker's claim.
+    DeliveryId,
 }

@@ -19,6 +19,7 @@ mod reading;
 mod request;
 mod shapes;
 mod shortcut;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -199,8 +200,31 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
         .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
+        .configure(for_webhooks)
         .configure(for_operators)
         .default_service(web::route().to(nothing_here));
+}
+
+fn for_webhooks(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/webhooks", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(webhooks::list))
+                .route(web::post().to(webhooks::add)),
+        )
+        .service(
+            at("/api/v1/webhooks/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(webhooks::get))
+                .route(web::patch().to(webhooks::change))
+                .route(web::delete().to(webhooks::remove)),
+        )
+        .service(at("/api/v1/webhooks/{id}/rotate-secret", "POST, OPTIONS").route(web::post().to(webhooks::rotate)))
+        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(webhooks::test)))
+        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(webhooks::deliveries)))
+        .service(
+            at("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", "POST, OPTIONS")
+                .route(web::post().to(webhooks::replay)),
+        );
 }
 
 fn for_operators(config: &mut web::ServiceConfig) {

@@ -74,6 +74,28 @@ impl<I: Input + 'static> FromRequest for Moderator<I> {
     }
 }
 
+/// Someone who may change what concerns the service as a whole, and what they sent.
+pub struct Admin<I> {
+    /// What they sent.
+    pub input: I,
+}
+
+impl<I: Input + 'static> FromRequest for Admin<I> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let moderator = Moderator::<I>::from_request(request, payload);
+        Box::pin(async move {
+            let Moderator { access, input } = moderator.await?;
+            match access.role {
+                Role::Admin => Ok(Self { input }),
+                Role::Moderator => Err(Error::Forbidden("Only an administrator's token does this.".into()).into()),
+            }
+        })
+    }
+}
+
 /// Someone who may see what concerns the service as a whole.
 pub struct Administrator;
 

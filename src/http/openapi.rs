@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{comments, decisions, metrics, operator, own, queue, reading};
+use super::{comments, decisions, metrics, operator, own, queue, reading, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,7 +20,8 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
-        metrics::figures,
+        metrics::figures, webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,
+        webhooks::rotate, webhooks::test, webhooks::deliveries, webhooks::replay,
     ),
 )]
 struct Document;

@@ -77,7 +77,7 @@ impl Worker {
         self.send(row, &account, self.templates.letter("digest", &values)?).await
     }
 
-    async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<Sent, JobError> {
+    pub(super) async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<Sent, JobError> {
         let address = self.service.account_email(account)?;
         let mail = Mail::new(row.id.to_string(), &self.from, &address, letter)?;
         self.mailer.send(&mail).await?;

@@ -13,6 +13,7 @@ pub mod private_fields;
 pub mod rotation;
 pub mod sites;
 pub mod submission;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,13 @@ use crate::clock::{Clock, Ids};
 use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, EventId, OutboxId};
 use crate::domain::privacy::AddressPrivacy;
+use crate::domain::reach::Reach;
 use crate::domain::submission::FieldRules;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::keys::Keys;
 use crate::service::sites::SiteDirectory;
+use crate::service::webhooks::WebhookDirectory;
 use crate::storage::Db;
 use crate::storage::comments::Comment;
 use crate::storage::events::NewEvent;
@@ -46,6 +49,8 @@ pub struct Rules {
     pub user_agent: bool,
     /// Our own origin.
     pub own_origin: Option<Origin>,
+    /// Where webhooks may lead.
+    pub reach: Arc<Reach>,
 }
 
 /// Everything that use cases work with. One for the whole process.
@@ -60,6 +65,7 @@ pub struct Service {
     pub ids: Ids,
     /// The sites.
     pub sites: SiteDirectory,
+    webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
     /// Requests with an idempotency key that are being worked on.
@@ -88,7 +94,8 @@ impl Service {
     /// A service over an open database.
     pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let ids = Ids::new(clock.clone());
-        Self { db, keys, clock, ids, sites: SiteDirectory::default(), rules, in_flight: in_flight::InFlight::default() }
+        let (sites, webhooks) = (SiteDirectory::default(), WebhookDirectory::default());
+        Self { db, keys, clock, ids, sites, webhooks, rules, in_flight: in_flight::InFlight::default() }
     }
 
     /// An entry of the event log about a comment.

@@ -181,7 +181,7 @@ impl Service {
             StateChange { text: Some(text), waiting_edit: Some(None), ..StateChange::default() }
         };
         let after = comments::change(tx, &comment, &change)?;
-        tx.log(self.event(&comment, Actor::author(now), Action::Edited));
+        self.record(tx, &comment, self.event(&comment, Actor::author(now), Action::Edited));
         if !waits {
             return Ok(Edited::Applied(after));
         }
@@ -229,7 +229,7 @@ impl Service {
         comments::remove(tx, comment)?;
         let mut event = self.event(comment, actor, Action::Removed);
         event.to_status = None;
-        tx.log(event);
+        self.record(tx, comment, event);
         Ok(())
     }
 }

@@ -347,7 +347,7 @@ impl Service {
         comments::insert(tx, comment)?;
         let mut event = self.event(comment, Actor::author(now), Action::Submitted);
         event.from_status = None;
-        tx.log(event);
+        self.record(tx, comment, event);
         if new.tells {
             tx.enqueue(self.tell_moderators(comment, now));
         }

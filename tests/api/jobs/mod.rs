@@ -2,3 +2,4 @@
 
 mod announcements;
 mod ceiling;
+mod webhooks;

@@ -45,7 +45,10 @@ async fn every_column_is_there(backend: Backend) {
             accounts,
             account_sites,
             sessions,
-            tokens
+            tokens,
+            webhooks,
+            webhook_queue,
+            webhook_deliveries
         );
         assert!(migrations::is_current(conn)?);
         Ok(())

@@ -9,6 +9,7 @@ pub mod pooler;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod receiver;
 pub mod rows;
 pub mod server;
 pub mod testdata;
