@@ -65,7 +65,8 @@ pub struct Service {
     pub ids: Ids,
     /// The sites.
     pub sites: SiteDirectory,
-    webhooks: WebhookDirectory,
+    /// The webhooks.
+    pub webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
     /// Requests with an idempotency key that are being worked on.

@@ -35,9 +35,17 @@ struct Subscriber {
     events: Vec<EventType>,
 }
 
+/// A picture of the webhooks at one moment.
+#[derive(Default)]
+struct Snapshot {
+    /// There is one, on or off.
+    any: bool,
+    subscribers: Vec<Subscriber>,
+}
+
 /// The webhooks that are switched on, in memory. Reading takes no lock.
 #[derive(Default)]
-pub struct WebhookDirectory(ArcSwap<Vec<Subscriber>>);
+pub struct WebhookDirectory(ArcSwap<Snapshot>);
 
 impl WebhookDirectory {
     /// From now on these.
@@ -45,7 +53,13 @@ impl WebhookDirectory {
         let enabled = webhooks.iter().filter(|webhook| webhook.enabled);
         let subscriber =
             |webhook: &Webhook| Subscriber { webhook: webhook.id, site: webhook.site_id, events: webhook.events() };
-        self.0.store(Arc::new(enabled.map(subscriber).collect()));
+        let snapshot = Snapshot { any: !webhooks.is_empty(), subscribers: enabled.map(subscriber).collect() };
+        self.0.store(Arc::new(snapshot));
+    }
+
+    /// Whether there is no webhook at all, and so nothing to do for any.
+    pub fn is_empty(&self) -> bool {
+        !self.0.load().any
     }
 }
 
@@ -118,9 +132,9 @@ impl Service {
     /// Writes an entry of the event log, and for each webhook that wants it a message: the one way in which anything is
     /// logged about a comment, as it was before.
     pub(super) fn record(&self, tx: &mut Tx<'_>, comment: &Comment, event: NewEvent) {
-        let subscribers = self.webhooks.0.load();
-        if let Some(kind) = EventType::of(event.action, event.to_status).filter(|_| !subscribers.is_empty()) {
-            let wanting = subscribers.iter().filter(|subscriber| {
+        let known = self.webhooks.0.load();
+        if let Some(kind) = EventType::of(event.action, event.to_status) {
+            let wanting = known.subscribers.iter().filter(|subscriber| {
                 subscriber.events.contains(&kind) && subscriber.site.is_none_or(|site| site == event.site_id)
             });
             for subscriber in wanting {

@@ -156,8 +156,8 @@ mod tests {
         }
     }
 
-    fn answered(status: u16, retry_after: Option<&str>) -> Result<Answer, AttemptError> {
-        Ok(Answer { status, retry_after: retry_after.map(str::to_owned) })
+    fn answered(status: u16, retry_after: Option<&str>) -> Answer {
+        Answer { status, retry_after: retry_after.map(str::to_owned) }
     }
 
     #[test]
@@ -171,18 +171,18 @@ mod tests {
             (410, Delivered::GivenUp),
             (500, Delivered::Later),
         ] {
-            let verdict = Verdict::of(&event(), &webhook(), (answered(status, None), START, 0.0));
+            let verdict = Verdict::of(&event(), &webhook(), (Ok(answered(status, None)), START, 0.0));
             assert_eq!((verdict.result, verdict.again.is_some()), (expected, expected == Delivered::Later), "{status}");
             assert_eq!(verdict.reason_to_switch_off(&webhook()).is_some(), status == 410);
         }
         let by_hand = QueuedEvent { by_hand: true, ..event() };
-        assert_eq!(Verdict::of(&by_hand, &webhook(), (answered(500, None), START, 0.0)).result, Delivered::GivenUp);
+        assert_eq!(Verdict::of(&by_hand, &webhook(), (Ok(answered(500, None)), START, 0.0)).result, Delivered::GivenUp);
     }
 
     #[test]
     fn what_a_receiver_asks_for_is_granted_within_bounds() {
         let pause = |text| {
-            let verdict = Verdict::of(&event(), &webhook(), (answered(429, Some(text)), START, 0.0));
+            let verdict = Verdict::of(&event(), &webhook(), (Ok(answered(429, Some(text))), START, 0.0));
             assert_eq!(verdict.again, Some(verdict.resume_at), "{text}: the whole webhook waits");
             verdict.again.unwrap().since(START).as_secs()
         };

@@ -14,3 +14,4 @@ mod races;
 mod reading;
 mod rotation;
 mod submission;
+mod webhooks;

@@ -13,3 +13,4 @@ pub mod receiver;
 pub mod rows;
 pub mod server;
 pub mod testdata;
+pub mod webhooks;
