@@ -52,7 +52,7 @@ fn answers(criterion: &mut Criterion) {
     }
     group.finish();
 
-    let cache = Cache::new(32 << 20);
+    let cache = Cache::new(32 << 20, Arc::new(SystemClock::default()));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let address = "/api/v1/sites/default/comments?limit=25&article=article-0";
     let now = cache.changes.now();

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::reach::Reach;
 use crate::error::Error;
 use crate::http::{self, State, StateParts};
 use crate::jobs::{Worker, housekeeping};
@@ -104,7 +105,7 @@ pub async fn open_service(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<
     let own = keys.check_value();
     let stored = db.write(move |tx| meta::get_or_put(tx, meta::KEY_CHECK, &own)).await?;
     check_key(&keys, &stored, path)?;
-    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)?));
     service.ensure_default_site().await?;
     Ok(service)
 }
@@ -134,14 +135,15 @@ pub async fn open_existing(config: &Config, clock: Arc<dyn Clock>) -> Result<Ins
     if let Some(stored) = db.read(|conn| meta::get(conn, meta::KEY_CHECK)).await? {
         check_key(&keys, &stored, path)?;
     }
-    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)));
+    let service = Arc::new(Service::new(db, Arc::new(keys), clock, rules(config)?));
     service.refresh_sites().await?;
     Ok(Installed::Ready(service))
 }
 
 /// The settings that use cases need.
-fn rules(config: &Config) -> Rules {
-    Rules {
+fn rules(config: &Config) -> Result<Rules, Error> {
+    let networks = config.webhook_networks().map_err(Error::internal)?;
+    Ok(Rules {
         edit_window: config.edit_window(),
         max_depth: i16::from(config.limits.max_depth),
         fields: config.fields,
@@ -149,7 +151,8 @@ fn rules(config: &Config) -> Rules {
         user_agent: config.privacy.user_agent,
         own_origin: config.own_origin(),
         thresholds: config.moderation.thresholds(),
-    }
+        reach: Arc::new(Reach::new(networks)),
+    })
 }
 
 /// What the storage needs to know of the settings.

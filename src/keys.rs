@@ -6,6 +6,7 @@ mod file;
 mod links;
 mod set;
 mod tokens;
+mod webhook;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use self::links::Errand;
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
 pub use self::tokens::{access_token_hash, new_access_token};
+pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
 use crate::domain::ids::{AccountId, AuthorId, SiteId};

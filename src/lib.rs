@@ -17,6 +17,7 @@ pub mod limits;
 pub mod live;
 pub mod mail;
 pub mod metrics;
+pub mod outbound;
 pub mod service;
 pub mod storage;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::webhook::Delivered;
 use crate::error::Error;
 
 /// The type of the text.
@@ -27,6 +28,7 @@ const REQUESTS: &str = "afterword_requests_total";
 const REQUEST_SECONDS: &str = "afterword_request_seconds";
 const SUBMITTED: &str = "afterword_comments_submitted_total";
 const MAILS: &str = "afterword_mails_total";
+const DELIVERIES: &str = "afterword_webhook_deliveries_total";
 const CACHE_HITS: &str = "afterword_cache_hits_total";
 
 #[derive(Clone, Copy)]
@@ -37,7 +39,7 @@ enum Kind {
 }
 
 /// What each of them means.
-const MEANINGS: [(Kind, &str, &str); 21] = [
+const MEANINGS: [(Kind, &str, &str); 24] = [
     (Kind::Counter, REQUESTS, "Requests by method, pattern of the route and class of the status."),
     (Kind::Histogram, REQUEST_SECONDS, "Seconds until the answer was made, without answers that lay ready."),
     (Kind::Counter, SUBMITTED, "New comments that were stored, held or published."),
@@ -55,6 +57,13 @@ const MEANINGS: [(Kind, &str, &str); 21] = [
     (Kind::Gauge, "afterword_outbox_oldest_seconds", "Age of the oldest work that waits in the outbox; 0 without any."),
     (Kind::Counter, MAILS, "Attempts to send a mail, by how they ended."),
     (Kind::Gauge, "afterword_streams", "Event streams that are open."),
+    (Kind::Counter, DELIVERIES, "Attempts to deliver an event to a webhook, by how they ended."),
+    (Kind::Gauge, "afterword_webhook_waiting", "Events that wait for webhooks."),
+    (
+        Kind::Gauge,
+        "afterword_webhook_oldest_seconds",
+        "Age of the oldest event that waits for a webhook; 0 without any.",
+    ),
     (Kind::Gauge, "afterword_cache_bytes", "Bytes of answers that lie ready."),
     (Kind::Counter, CACHE_HITS, "Answers that lay ready."),
     (Kind::Counter, "afterword_cache_misses_total", "Answers to readers that had to be made."),
@@ -137,6 +146,9 @@ impl Metrics {
         for result in [MailResult::Sent, MailResult::Later, MailResult::GivenUp] {
             metrics.add(MAILS, vec![Label::new("result", result.as_str())], 0);
         }
+        for end in Delivered::ALL {
+            metrics.add(DELIVERIES, vec![Label::new("result", end.as_str())], 0);
+        }
         metrics.set_labelled("afterword_build_info", ("version", env!("CARGO_PKG_VERSION")), 1.0);
         Ok(metrics)
     }
@@ -167,6 +179,11 @@ impl Metrics {
     /// Counts an attempt to send a mail.
     pub fn mail(&self, result: MailResult) {
         self.add(MAILS, vec![Label::new("result", result.as_str())], 1);
+    }
+
+    /// Counts an attempt to deliver an event to a webhook.
+    pub fn webhook(&self, end: Delivered) {
+        self.add(DELIVERIES, vec![Label::new("result", end.as_str())], 1);
     }
 
     /// Tells what somebody else has counted since the start.

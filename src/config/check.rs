@@ -55,7 +55,8 @@ impl Config {
         }
         // Far more threads than any machine has cores; a mistyped number must not exhaust this one.
         within("server.workers", self.server.workers, 0..=1024)?;
-        self.trusted_networks().map(|_| ())
+        self.trusted_networks()?;
+        self.webhook_networks().map(|_| ())
     }
 
     fn check_scores(&self) -> Result<(), ConfigError> {

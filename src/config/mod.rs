@@ -55,8 +55,18 @@ pub struct Config {
     pub cache: Cache,
     /// Where figures are told.
     pub metrics: Metrics,
+    /// Where webhooks may lead.
+    pub webhooks: Webhooks,
     /// What is logged.
     pub log: Log,
+}
+
+/// `[webhooks]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// Networks beside the public ones.
+    pub allowed_networks: Vec<String>,
 }
 
 /// `[cache]`
@@ -233,6 +243,7 @@ impl Config {
     pub fn load(file: Option<&Path>, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         let mut config = sources::read(file, environment)?;
         config.server.trusted_proxies.retain(|text| !text.trim().is_empty());
+        config.webhooks.allowed_networks.retain(|text| !text.trim().is_empty());
         config.fill_in_public_url()?;
         config.check()?;
         Ok(config)
@@ -257,13 +268,12 @@ impl Config {
 
     /// The proxies whose forwarding headers are believed.
     pub fn trusted_networks(&self) -> Result<Vec<IpNet>, ConfigError> {
-        let parse = |text: &String| {
-            let text = text.trim();
-            text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
-                ConfigError(format!("server.trusted_proxies: \"{text}\" is neither an address nor a network"))
-            })
-        };
-        self.server.trusted_proxies.iter().map(parse).collect()
+        networks("server.trusted_proxies", &self.server.trusted_proxies)
+    }
+
+    /// The networks beside the public ones to which webhooks may lead.
+    pub fn webhook_networks(&self) -> Result<Vec<IpNet>, ConfigError> {
+        networks("webhooks.allowed_networks", &self.webhooks.allowed_networks)
     }
 
     /// How long authors may change what they wrote.
@@ -286,6 +296,16 @@ impl Config {
             None => false,
         }
     }
+}
+
+/// Addresses and networks.
+fn networks(key: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let parse = |text: &String| {
+        let text = text.trim();
+        let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        parsed.map_err(|_| ConfigError(format!("{key}: \"{text}\" is neither an address nor a network")))
+    };
+    texts.iter().map(parse).collect()
 }
 
 impl Metrics {
@@ -366,6 +386,7 @@ mod tests {
             ("[server]\nlisten = \"0.0.0.0:80\"\n", "server.public_url"),
             ("[server]\npublic_url = \"c.example\"\n", "server.public_url"),
             ("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n", "server.trusted_proxies"),
+            ("[webhooks]\nallowed_networks = [\"10.0.0.0/33\"]\n", "webhooks.allowed_networks"),
             ("[limits]\nmax_depth = 0\n", "limits.max_depth"),
             ("[limits.address]\nburst = 0\n", "limits.address"),
             ("[moderation]\nhold_score = 0.001\n", "moderation.hold_score"),

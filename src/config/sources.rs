@@ -42,6 +42,7 @@ pub(super) fn read(file: Option<&Path>, environment: Vec<(String, String)>) -> R
         .try_parsing(true)
         .list_separator(",")
         .with_list_parse_key("server.trusted_proxies")
+        .with_list_parse_key("webhooks.allowed_networks")
         .source(Some(environment.into_iter().collect()));
     let loaded = builder.add_source(variables).build().and_then(Source::try_deserialize::<Config>);
     loaded.map_err(|error| ConfigError(one_line(&told(&error))))

@@ -67,4 +67,8 @@ id_types! {
     OutboxId,
     /// A rule that judges comments.
     RuleId,
+    /// A webhook.
+    WebhookId,
+    /// A message that waits for a webhook, an attempt to deliver one, or a worker's claim.
+    DeliveryId,
 }

@@ -16,8 +16,8 @@ use super::queue::private;
 use super::request::faultless;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AccountId;
-use crate::error::Error;
 use crate::domain::mail_choice::{MailChoice, MailMode, QuietHours};
+use crate::error::Error;
 use crate::service::account_changes::{RawAccount, RawMail};
 use crate::storage::accounts::{self, Account};
 

@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::metrics::CONTENT_TYPE;
 use crate::storage::outbox::{self, Depth};
-use crate::storage::{Conn, queue, waiting};
+use crate::storage::{Conn, queue, waiting, webhook_queue};
 
 /// The database has this long to answer; Prometheus itself waits ten seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -74,6 +74,7 @@ struct Waiting {
     oldest_pending: Option<Timestamp>,
     outbox: Depth,
     oldest_work: Option<Timestamp>,
+    webhooks: (i64, Option<Timestamp>),
 }
 
 fn look(conn: &mut Conn) -> Result<Waiting, Error> {
@@ -82,6 +83,7 @@ fn look(conn: &mut Conn) -> Result<Waiting, Error> {
         oldest_pending: queue::oldest_pending(conn, None)?.map(|comment| comment.created_at),
         outbox: outbox::depth(conn)?,
         oldest_work: outbox::oldest_waiting(conn)?,
+        webhooks: webhook_queue::waiting(conn)?,
     })
 }
 
@@ -97,6 +99,8 @@ async fn measure_database(state: &State) {
     tell("afterword_outbox_waiting", &|waiting| count(waiting.outbox.waiting));
     tell("afterword_outbox_failed", &|waiting| count(waiting.outbox.failed));
     tell("afterword_outbox_oldest_seconds", &|waiting| age(waiting.oldest_work));
+    tell("afterword_webhook_waiting", &|waiting| count(waiting.webhooks.0));
+    tell("afterword_webhook_oldest_seconds", &|waiting| age(waiting.webhooks.1));
     state.metrics.set("afterword_database_up", Some(f64::from(u8::from(waiting.is_some()))));
 }
 

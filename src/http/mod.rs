@@ -30,6 +30,7 @@ mod simulate;
 mod sites;
 mod stream;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,7 +193,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(own::delete)),
         )
         .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
-        // Moderators
+        .configure(for_moderators)
+        .configure(mails)
+        .configure(rules_of_moderators)
+        .configure(for_administrators)
+        .configure(for_webhooks)
+        .configure(for_operators)
+        .default_service(web::route().to(nothing_here));
+}
+
+fn for_moderators(config: &mut web::ServiceConfig) {
+    config
         .service(at("/api/v1/moderation/comments", "GET, HEAD, OPTIONS").route(get().to(queue::list)))
         .service(
             at("/api/v1/moderation/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
@@ -217,12 +228,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
-        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)))
-        .configure(mails)
-        .configure(rules_of_moderators)
-        .configure(for_administrators)
-        .configure(for_operators)
-        .default_service(web::route().to(nothing_here));
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)));
 }
 
 /// What mails lead to, and what became of them.
@@ -301,6 +307,28 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(web::post().to(tokens::create)),
         )
         .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
+}
+
+fn for_webhooks(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/webhooks", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(webhooks::list))
+                .route(web::post().to(webhooks::add)),
+        )
+        .service(
+            at("/api/v1/webhooks/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(webhooks::get))
+                .route(web::patch().to(webhooks::change))
+                .route(web::delete().to(webhooks::remove)),
+        )
+        .service(at("/api/v1/webhooks/{id}/rotate-secret", "POST, OPTIONS").route(web::post().to(webhooks::rotate)))
+        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(webhooks::test)))
+        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(webhooks::deliveries)))
+        .service(
+            at("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", "POST, OPTIONS")
+                .route(web::post().to(webhooks::replay)),
+        );
 }
 
 fn for_operators(config: &mut web::ServiceConfig) {

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens};
+use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
+        webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,
+        webhooks::rotate, webhooks::test, webhooks::deliveries, webhooks::replay,
     ),
 )]
 struct Document;

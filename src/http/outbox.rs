@@ -97,7 +97,10 @@ impl Input for OutboxQuery {
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn list(state: web::Data<State>, Admin { input: query }: Admin<OutboxQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    state: web::Data<State>,
+    Admin { input: query }: Admin<OutboxQuery>,
+) -> Result<HttpResponse, ApiError> {
     faultless(query.faults)?;
     let filter = MailFilter { limit: query.filter.limit + 1, ..query.filter };
     let mut rows = state.service.db.read(move |conn| mails::page(conn, filter)).await?;

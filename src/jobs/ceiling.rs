@@ -89,7 +89,7 @@ impl<'a> Ceiling<'a> {
                 outbox::settle(tx, row, claim.now, &Outcome::Needless)?;
                 Ok(Fate::Folded)
             }
-            Kind::MailDigest | Kind::TellModerators => Ok(Fate::Leaves),
+            Kind::MailDigest | Kind::MailWebhookOff | Kind::TellModerators => Ok(Fate::Leaves),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::service::Service;
-use crate::storage::{idempotency, neighbours, outbox, words};
+use crate::storage::{idempotency, neighbours, outbox, webhook_queue, words};
 
 /// A change made by another process (the command line) is seen after this at the latest; the contract says a second.
 const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
@@ -31,6 +31,10 @@ const SWEEP: Duration = Duration::from_mins(10);
 
 /// Finished outbox rows stay this long, so that a moderator's question what was sent can be answered.
 const KEEP_FINISHED: Duration = Duration::from_hours(7 * 24);
+
+/// What became of events for webhooks can be looked up for this long, and for so many attempts of each.
+const KEEP_DELIVERIES: Duration = Duration::from_hours(30 * 24);
+const KEEP_ATTEMPTS: i64 = 100;
 
 /// Keeps house until it is told to stop.
 pub async fn run(service: Arc<Service>, stop: CancellationToken) {
@@ -67,7 +71,8 @@ async fn sweep(service: &Service) -> Result<(), Error> {
     let now = service.clock.now();
     while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
-    Ok(())
+    let old = now.minus(KEEP_DELIVERIES);
+    service.db.write(move |tx| webhook_queue::sweep(tx, (now, old), KEEP_ATTEMPTS)).await
 }
 
 /// Another process on the same database may change what readers see; what was made ready here is then worth nothing.

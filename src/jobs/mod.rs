@@ -1,12 +1,13 @@
-//! What happens after a commit. Two loops share the work: one finds out who must be told of new comments, the other claims
-//! mails that are due, sends them, and settles them: done, again later with growing pauses, or given up visibly. One file per
-//! kind of job. A crash loses nothing: a claim that is not settled runs out and the row is due again.
+//! What happens after a commit. Three loops share the work: one finds out who must be told of new comments, another claims
+//! mails that are due, sends them, and settles them: done, again later with growing pauses, or given up visibly. The third
+//! does the same with events for webhooks. One file per kind of job. A crash loses nothing: a claim that is not settled runs out and the row is due again.
 
 mod ceiling;
 pub mod housekeeping;
 mod moderator_mail;
 mod retry;
 mod tell_moderators;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::error::Error;
 use crate::mail::Mailer;
 use crate::mail::templates::Templates;
 use crate::metrics::{MailResult, Metrics};
+use crate::outbound::Outbound;
 use crate::service::Service;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 
@@ -50,11 +52,14 @@ pub struct Worker {
     public_url: String,
     hourly_ceiling: usize,
     mails_are_due: Notify,
+    outbound: Outbound,
+    events_are_due: Notify,
 }
 
 impl Worker {
     /// A worker with the settings' mailer.
     pub fn new(service: Arc<Service>, mailer: Mailer, metrics: Arc<Metrics>, config: &Config) -> Result<Self, Error> {
+        let outbound = Outbound::new(service.rules.reach.clone());
         Ok(Self {
             service,
             mailer,
@@ -64,12 +69,14 @@ impl Worker {
             public_url: config.server.public_url.clone(),
             hourly_ceiling: config.mail.hourly_ceiling,
             mails_are_due: Notify::new(),
+            outbound,
+            events_are_due: Notify::new(),
         })
     }
 
     /// Works until it is told to stop, then finishes what it has begun.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.keep_spreading(&stop), self.keep_sending(&stop));
+        tokio::join!(self.keep_spreading(&stop), self.keep_sending(&stop), self.keep_delivering(&stop));
     }
 
     /// Does everything that is due now, one after the other; for tests and for the command line.
@@ -78,12 +85,16 @@ impl Worker {
         loop {
             let spread = self.spread().await?;
             let (claimed, rows) = self.claim(MAILS_AT_ONCE).await?;
-            if spread == 0 && claimed == 0 {
+            let events = self.claim_events(webhooks::AT_ONCE).await?;
+            if spread == 0 && claimed == 0 && events.is_empty() {
                 return Ok(done);
             }
-            done += rows.len();
+            done += rows.len() + events.len();
             for row in rows {
                 self.send_and_settle(row).await;
+            }
+            for (event, webhook) in events {
+                self.deliver_and_settle(event, webhook).await;
             }
         }
     }
@@ -105,6 +116,7 @@ impl Worker {
                 () = tokio::time::sleep(TICK) => {}
                 () = async {
                     self.service.db.outbox_has_work().notified().await;
+                    self.events_are_due.notify_one();
                     tokio::time::sleep(GATHER).await;
                 } => {}
             }
@@ -144,7 +156,7 @@ impl Worker {
         let (service, ceiling, now) = (self.service.clone(), self.hourly_ceiling, self.service.clock.now());
         let claim = Claim {
             id: OutboxId(self.service.ids.next()),
-            kinds: &[Kind::MailModerator, Kind::MailDigest],
+            kinds: &[Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff],
             now,
             until: now.plus(CLAIM),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -165,6 +177,7 @@ impl Worker {
         let sent = match row.kind {
             Kind::MailModerator => self.mail_moderator(&row).await,
             Kind::MailDigest => self.mail_digest(&row).await,
+            Kind::MailWebhookOff => self.mail_webhook_off(&row).await,
             Kind::TellModerators => Ok(Sent::Nothing),
         };
         let now = self.service.clock.now();

@@ -42,7 +42,7 @@ impl Worker {
             unsubscribe: self.unsubscribe_address(account.id),
             public_url: self.public_url.clone(),
         };
-        self.send(row, &account, self.templates.letter("moderate", &values)?).await
+        self.send(row, &account, self.stoppable(account.id, self.templates.letter("moderate", &values)?)).await
     }
 
     /// Sends one moderator the summary of what waits.
@@ -82,15 +82,19 @@ impl Worker {
             unsubscribe: self.unsubscribe_address(account.id),
             public_url: self.public_url.clone(),
         };
-        self.send(row, &account, self.templates.letter("digest", &values)?).await
+        self.send(row, &account, self.stoppable(account.id, self.templates.letter("digest", &values)?)).await
     }
 
-    async fn send(&self, row: &OutboxRow, account: &Account, mut letter: Letter) -> Result<Sent, JobError> {
+    pub(super) async fn send(&self, row: &OutboxRow, account: &Account, letter: Letter) -> Result<Sent, JobError> {
         let address = self.service.account_email(account)?;
-        letter.unsubscribe = Some(self.unsubscribe_address(account.id));
         let mail = Mail::new(row.id.to_string(), &self.from, &address, letter)?;
         self.mailer.send(&mail).await?;
         Ok(Sent::Left)
+    }
+
+    /// A letter of those that an account can do without.
+    fn stoppable(&self, account: AccountId, letter: Letter) -> Letter {
+        Letter { unsubscribe: Some(self.unsubscribe_address(account)), ..letter }
     }
 
     fn unsubscribe_address(&self, account: AccountId) -> String {

@@ -13,8 +13,8 @@ use crate::storage::outbox::{OutboxRow, Outcome};
 const FIRST_PAUSE: Duration = Duration::from_secs(9);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// After this a mail is given up, and stays listed as failed.
-const GIVE_UP_AFTER: Duration = Duration::from_hours(3 * 24);
+/// After this a mail, or an event for a webhook, is given up. A mail stays listed as failed.
+pub(super) const GIVE_UP_AFTER: Duration = Duration::from_hours(3 * 24);
 
 /// So long a mail is tried again that the server refuses for good (5xx).
 const REFUSED_FOR: Duration = Duration::from_hours(4);
@@ -65,7 +65,7 @@ pub(super) fn outcome(row: &OutboxRow, sent: Result<Sent, JobError>, now: Timest
 
 /// The pause after the n-th attempt: doubling from nine seconds to an hour, less up to a third, so that mails that failed
 /// together do not come back together.
-fn pause(attempts: i32, share: f64) -> Duration {
+pub(super) fn pause(attempts: i32, share: f64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
     let whole = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     whole.mul_f64(1.0 - share.clamp(0.0, 1.0) / 3.0)

@@ -21,6 +21,9 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("test/subject.txt", include_str!("templates/test/subject.txt")),
     ("test/body.txt", include_str!("templates/test/body.txt")),
     ("test/body.html", include_str!("templates/test/body.html")),
+    ("webhook_off/subject.txt", include_str!("templates/webhook_off/subject.txt")),
+    ("webhook_off/body.txt", include_str!("templates/webhook_off/body.txt")),
+    ("webhook_off/body.html", include_str!("templates/webhook_off/body.html")),
     ("shell.html", include_str!("templates/shell.html")),
 ];
 
@@ -94,6 +97,25 @@ pub struct DigestLetter {
     pub comments: Vec<QuotedComment>,
     /// Where the reader of this mail turns such mails off.
     pub unsubscribe: String,
+    pub public_url: String,
+}
+
+/// A webhook that was switched off.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct WebhookOff {
+    pub id: String,
+    pub host: String,
+    /// None: it is for all sites.
+    pub site: Option<String>,
+    pub reason: String,
+}
+
+/// What the mail about webhooks that were switched off says.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct WebhooksOffLetter {
+    pub hooks: Vec<WebhookOff>,
     pub public_url: String,
 }
 

@@ -23,6 +23,7 @@ pub mod site_changes;
 pub mod sites;
 pub mod submission;
 pub mod tokens;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::clock::{Clock, Ids};
 use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, EventId, OutboxId};
 use crate::domain::privacy::AddressPrivacy;
+use crate::domain::reach::Reach;
 use crate::domain::rules::judge::{Decided, Thresholds};
 use crate::domain::submission::FieldRules;
 use crate::domain::time::Timestamp;
@@ -38,6 +40,7 @@ use crate::domain::web::Origin;
 use crate::keys::Keys;
 use crate::service::rulebook::RuleBook;
 use crate::service::sites::SiteDirectory;
+use crate::service::webhooks::WebhookDirectory;
 use crate::storage::Db;
 use crate::storage::comments::Comment;
 use crate::storage::events::NewEvent;
@@ -60,6 +63,8 @@ pub struct Rules {
     pub own_origin: Option<Origin>,
     /// From which scores on a comment is held, and called spam.
     pub thresholds: Thresholds,
+    /// Where webhooks may lead.
+    pub reach: Arc<Reach>,
 }
 
 /// Everything that use cases work with. One for the whole process.
@@ -76,6 +81,8 @@ pub struct Service {
     pub sites: SiteDirectory,
     /// What operators say about comments, compiled.
     pub rulebook: RuleBook,
+    /// The webhooks.
+    pub webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
     /// Requests with an idempotency key that are being worked on.
@@ -105,7 +112,8 @@ impl Service {
     pub fn new(db: Db, keys: Arc<Keys>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
         let ids = Ids::new(clock.clone());
         let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
-        Self { db, keys, clock, ids, sites, rulebook, rules, in_flight: in_flight::InFlight::default() }
+        let (webhooks, in_flight) = (WebhookDirectory::default(), in_flight::InFlight::default());
+        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, in_flight }
     }
 
     /// An entry of the event log about a comment.

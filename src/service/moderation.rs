@@ -126,7 +126,7 @@ impl Service {
         let mut event = self.event(&comment, authority.actor(*now), order.decision.action());
         event.to_status = Some(after.status);
         event.reason.clone_from(&order.reason);
-        tx.log(event);
+        self.record(tx, &comment, event);
         Ok(Decided { comment: after, previous })
     }
 
@@ -163,7 +163,7 @@ impl Service {
         let after = comments::change(tx, &comment, &change)?;
         let mut event = self.event(&comment, authority.actor(now), Action::Undone);
         event.to_status = Some(after.status);
-        tx.log(event);
+        self.record(tx, &comment, event);
         Ok(Decided { comment: after, previous })
     }
 
@@ -178,7 +178,7 @@ impl Service {
                 }
                 let change = StateChange { waiting_edit: Some(None), ..StateChange::default() };
                 let after = comments::change(tx, &comment, &change)?;
-                tx.log(service.event(&comment, authority.actor(now), Action::EditDiscarded));
+                service.record(tx, &comment, service.event(&comment, authority.actor(now), Action::EditDiscarded));
                 Ok(after)
             })
             .await
@@ -198,7 +198,7 @@ impl Service {
                 let text = service.patched(&comment.text(), &patch, now);
                 let after =
                     comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
-                tx.log(service.event(&comment, authority.actor(now), Action::Corrected));
+                service.record(tx, &comment, service.event(&comment, authority.actor(now), Action::Corrected));
                 Ok(after)
             })
             .await

@@ -200,9 +200,9 @@ impl Service {
         let tells = waits && verdict.status == Status::Pending;
         let (change, ruled) = outcome(&comment, text, verdict);
         let after = comments::change(tx, &comment, &change)?;
-        tx.log(self.event(&comment, Actor::author(now), Action::Edited));
+        self.record(tx, &comment, self.event(&comment, Actor::author(now), Action::Edited));
         if let Some(decided) = ruled {
-            tx.log(self.ruled(&comment, &decided, now));
+            self.record(tx, &comment, self.ruled(&comment, &decided, now));
         }
         // A mail that has left shows the old text, and its links decide on nothing else.
         if tells || after.status == Status::Pending {
@@ -271,7 +271,7 @@ impl Service {
         comments::remove(tx, comment)?;
         let mut event = self.event(comment, actor, Action::Removed);
         event.to_status = None;
-        tx.log(event);
+        self.record(tx, comment, event);
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ impl Service {
         let actor = Actor { account: Some(account.id), via: authority.via, at: now };
         let mut event = self.event(&comment, actor, Action::Submitted);
         event.from_status = None;
-        tx.log(event);
+        self.record(tx, &comment, event);
         Ok(comment)
     }
 

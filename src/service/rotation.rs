@@ -7,12 +7,14 @@ use uuid::Uuid;
 use super::Service;
 use super::accounts::email_place;
 use super::private_fields::{comment_email_place, comment_sender_place};
+use super::webhooks::webhook_place;
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 use crate::keys::{Place, Sealer, key_id};
 use crate::storage::accounts::{self, Account};
 use crate::storage::meta::KEY_CHECK as USED;
 use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields};
+use crate::storage::webhooks::{self, Webhook};
 use crate::storage::{Conn, meta, neighbours};
 
 /// The facts in `meta` that belong to it, beside the check value of the key that is used: that of the key of a rotation that has begun and not ended,
@@ -103,7 +105,8 @@ impl Service {
 
     /// Where things stand. It looks at every row, page by page.
     pub async fn key_status(&self) -> Result<KeyStatus, Error> {
-        let (next, accounts) = self.db.read(|conn| Ok((meta::get(conn, NEXT)?, accounts::all(conn)?))).await?;
+        let facts = |conn: &mut Conn| Ok((meta::get(conn, NEXT)?, accounts::all(conn)?, webhooks::all(conn)?));
+        let (next, accounts, webhooks) = self.db.read(facts).await?;
         let mut status = KeyStatus {
             is_rotating: next.is_some(),
             first_is_unused: self.keys.first_check_value() != self.keys.check_value(),
@@ -118,6 +121,9 @@ impl Service {
         };
         for account in &accounts {
             count(&account.email_sealed);
+        }
+        for webhook in &webhooks {
+            count(&webhook.private_sealed);
         }
         let mut after = Some(CommentId(Uuid::nil()));
         while let Some(from) = after {
@@ -177,14 +183,17 @@ impl Service {
     }
 
     /// Seals the private fields of the next comments with the current key, in one transaction that also says how far it
-    /// came. Accounts come with the first of them.
+    /// came. Accounts and webhooks come with the first of them.
     pub async fn reseal_some(&self) -> Result<Batch, Error> {
-        let (is_first, accounts, page) = self
+        let (is_first, (accounts, webhooks), page) = self
             .db
             .read(|conn| {
                 let cursor = meta::get(conn, CURSOR)?.and_then(|id| id.parse().ok());
-                let accounts = if cursor.is_none() { accounts::all(conn)? } else { Vec::new() };
-                Ok((cursor.is_none(), accounts, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
+                let few = match cursor {
+                    None => (accounts::all(conn)?, webhooks::all(conn)?),
+                    Some(_) => Default::default(),
+                };
+                Ok((cursor.is_none(), few, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
             })
             .await?;
         let sealer = self.keys.sealer()?;
@@ -194,20 +203,27 @@ impl Service {
         for account in accounts {
             new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
+        let mut new_webhooks = Vec::new();
+        for webhook in webhooks {
+            new_webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
+        }
         for before in page {
             let after = self.resealed(&before, &sealer, &mut batch)?;
             if after != before {
                 new_comments.push((before, after));
             }
         }
-        let changes = new_accounts.len() + new_comments.len();
+        let changes = new_accounts.len() + new_webhooks.len() + new_comments.len();
         let written = self
             .db
             .write(move |tx| {
                 if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
-                let written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
+                let mut written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
+                for (webhook, after) in &new_webhooks {
+                    written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
+                }
                 match &cursor {
                     Some(id) => meta::put(tx, CURSOR, id)?,
                     None => meta::remove(tx, CURSOR)?,
@@ -249,6 +265,18 @@ impl Service {
         let Some(address) = self.taken_out(place, &account.email_sealed, batch) else { return Ok(None) };
         let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
         Ok(Some(AccountFields { id: account.id, before: account.email_sealed, email_sealed, email_hash }))
+    }
+
+    fn webhook_resealed(
+        &self,
+        webhook: Webhook,
+        sealer: &Sealer,
+        batch: &mut Batch,
+    ) -> Result<Option<(Webhook, Vec<u8>)>, Error> {
+        let place = webhook_place(&webhook.id);
+        let Some(plain) = self.taken_out(place, &webhook.private_sealed, batch) else { return Ok(None) };
+        let sealed = sealer.seal(place, &plain)?;
+        Ok(Some((webhook, sealed)))
     }
 
     /// The fields under the current key.

@@ -11,7 +11,7 @@ use crate::domain::ids::SiteId;
 use crate::domain::site::{Site, SiteKey};
 use crate::domain::web::Origin;
 use crate::error::Error;
-use crate::storage::{meta, rules, sites};
+use crate::storage::{meta, rules, sites, webhooks};
 
 /// A picture of all sites at one revision.
 #[derive(Default)]
@@ -65,17 +65,18 @@ pub struct NewSite {
 }
 
 impl Service {
-    /// Loads the sites if they changed since the last time.
+    /// Loads the sites and the webhooks if they changed since the last time.
     pub async fn refresh_sites(&self) -> Result<(), Error> {
         let known = self.sites.snapshot.load().revision;
         let changed = self
             .db
             .read(move |conn| {
                 let revision = meta::settings_revision(conn)?;
-                if revision == known { Ok(None) } else { Ok(Some((revision, sites::all(conn)?))) }
+                if revision == known { Ok(None) } else { Ok(Some((revision, sites::all(conn)?, webhooks::all(conn)?))) }
             })
             .await?;
-        if let Some((revision, sites)) = changed {
+        if let Some((revision, sites, webhooks)) = changed {
+            self.webhooks.set(&webhooks);
             let sites: Vec<Arc<Site>> = sites.into_iter().map(Arc::new).collect();
             self.sites.snapshot.store(Arc::new(Snapshot {
                 revision,

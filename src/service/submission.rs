@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::in_flight::Turn;
 use super::private_fields::{Private, Sender};
 use super::{Actor, Service, outside_status};
-use crate::domain::email::Email;
 use crate::domain::comment::{Action, Status};
+use crate::domain::email::Email;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::ReadingPath;
@@ -381,11 +381,11 @@ impl Service {
         let mut event = self.event(comment, Actor::author(now), Action::Submitted);
         event.from_status = None;
         event.to_status = Some(if ruled.is_some() { Status::Pending } else { comment.status });
-        tx.log(event);
+        self.record(tx, comment, event);
         if let Some(decided) = ruled {
             let mut event = self.ruled(comment, decided, now);
             event.from_status = Some(Status::Pending);
-            tx.log(event);
+            self.record(tx, comment, event);
         }
     }
 }

@@ -44,6 +44,8 @@ mod threads;
 mod tx;
 pub mod types;
 pub mod waiting;
+pub mod webhook_queue;
+pub mod webhooks;
 pub mod words;
 mod writers;
 

@@ -24,6 +24,8 @@ named_enum! {
         MailModerator = 2 => "mail_moderator",
         /// Send one moderator a summary of what waits, above the hourly ceiling of single mails.
         MailDigest = 3 => "mail_digest",
+        /// Tell one administrator which webhooks were switched off.
+        MailWebhookOff = 20 => "mail_webhook_off",
     }
 }
 

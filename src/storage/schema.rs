@@ -243,6 +243,70 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
+    use super::super::types::Uid;
+    webhooks (id) {
+        id -> Uid,
+        site_id -> Nullable<Uid>,
+        format -> SmallInt,
+        events -> Text,
+        include_email -> Bool,
+        private_sealed -> Binary,
+        former_until -> Nullable<BigInt>,
+        enabled -> Bool,
+        disabled_reason -> Nullable<Text>,
+        failures -> Integer,
+        failing_since -> Nullable<BigInt>,
+        resume_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Bool, Integer, Nullable, SmallInt};
+    use super::super::types::Uid;
+    webhook_queue (id) {
+        id -> Uid,
+        webhook_id -> Uid,
+        event_id -> Uid,
+        event -> SmallInt,
+        event_at -> BigInt,
+        site_id -> Nullable<Uid>,
+        article_id -> Nullable<Uid>,
+        comment_id -> Nullable<Uid>,
+        comment_status -> Nullable<SmallInt>,
+        comment_version -> BigInt,
+        by_hand -> Bool,
+        due_at -> BigInt,
+        claim -> Nullable<Uid>,
+        attempts -> Integer,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text};
+    use super::super::types::Uid;
+    webhook_deliveries (id) {
+        id -> Uid,
+        webhook_id -> Uid,
+        event_id -> Uid,
+        event -> SmallInt,
+        event_at -> BigInt,
+        site_id -> Nullable<Uid>,
+        article_id -> Nullable<Uid>,
+        comment_id -> Nullable<Uid>,
+        comment_status -> Nullable<SmallInt>,
+        attempt -> Integer,
+        result -> SmallInt,
+        status_code -> Nullable<Integer>,
+        error -> Nullable<Text>,
+        duration_ms -> BigInt,
+        at -> BigInt,
+    }
+}
+
 joinable!(comments -> articles (article_id));
 joinable!(articles -> sites (site_id));
 joinable!(tokens -> accounts (account_id));

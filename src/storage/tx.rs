@@ -15,6 +15,7 @@ use super::fragments::{ArticleBump, AuthorBump, BumpArticle, BumpAuthor};
 use super::neighbours::{self, Turn};
 use super::outbox::{self, NewOutbox};
 use super::site_counts::{self, SiteBump};
+use super::webhook_queue::{self, QueuedEvent};
 use super::words::{self, Words};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::Source;
@@ -37,6 +38,7 @@ pub(super) struct Buffers {
     comments: Vec<Comment>,
     events: Vec<NewEvent>,
     outbox: Vec<NewOutbox>,
+    webhooks: Vec<QueuedEvent>,
     bumps: Vec<Bump>,
     words: Vec<Words>,
     changed: Vec<Source>,
@@ -68,7 +70,7 @@ impl Hints {
 /// What a commit leaves for others to know.
 #[derive(Debug, Default)]
 pub struct News {
-    /// There is work in the outbox.
+    /// There is work in the outbox, or for webhooks.
     pub has_work: bool,
     /// The event log has grown.
     pub has_events: bool,
@@ -83,6 +85,7 @@ pub(super) struct Mark {
     comments: usize,
     events: usize,
     outbox: usize,
+    webhooks: usize,
     bumps: usize,
     words: usize,
     changed: usize,
@@ -147,6 +150,11 @@ impl<'a> Tx<'a> {
         self.buffers.outbox.push(work);
     }
 
+    /// Adds an event that a webhook is to be told.
+    pub fn enqueue_for_webhook(&mut self, event: QueuedEvent) {
+        self.buffers.webhooks.push(event);
+    }
+
     /// Adds a new comment to the search index.
     pub(super) fn index(&mut self, id: CommentId, name: &str, body: &str) {
         if words::written_at_once(self.conn) {
@@ -187,7 +195,7 @@ impl Buffers {
     /// What must be told once this is committed. To be called before [`Buffers::flush`].
     pub(super) fn news(&mut self) -> News {
         News {
-            has_work: !self.outbox.is_empty(),
+            has_work: !self.outbox.is_empty() || !self.webhooks.is_empty(),
             has_events: !self.events.is_empty(),
             changed: std::mem::take(&mut self.changed),
         }
@@ -199,6 +207,7 @@ impl Buffers {
             comments: self.comments.len(),
             events: self.events.len(),
             outbox: self.outbox.len(),
+            webhooks: self.webhooks.len(),
             bumps: self.bumps.len(),
             words: self.words.len(),
             changed: self.changed.len(),
@@ -210,6 +219,7 @@ impl Buffers {
         self.comments.truncate(mark.comments);
         self.events.truncate(mark.events);
         self.outbox.truncate(mark.outbox);
+        self.webhooks.truncate(mark.webhooks);
         self.bumps.truncate(mark.bumps);
         self.words.truncate(mark.words);
         self.changed.truncate(mark.changed);
@@ -222,11 +232,13 @@ impl Buffers {
         comments::insert_all(conn, &self.comments)?;
         events::insert_all(conn, &self.events)?;
         outbox::insert_all(conn, &self.outbox)?;
+        webhook_queue::insert_all(conn, &self.webhooks)?;
         words::add_new(conn, &self.words)?;
         self.authors.clear();
         self.comments.clear();
         self.events.clear();
         self.outbox.clear();
+        self.webhooks.clear();
         self.words.clear();
         self.write_counters(conn)?;
         neighbours::tell(conn, news)

@@ -17,10 +17,12 @@ use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
+    WebhookId,
 };
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
+use crate::domain::webhook::{Delivered, EventType, Format};
 
 /// The SQL type of an id on both databases.
 #[derive(SqlType, diesel::query_builder::QueryId, Debug, Clone, Copy)]
@@ -136,7 +138,10 @@ macro_rules! through_number {
     (@sqlite i64, $to:expr) => { $to };
 }
 
-ids_as_uid!(SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId);
+ids_as_uid!(
+    SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId, WebhookId,
+    DeliveryId
+);
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
 
@@ -154,4 +159,7 @@ through_number!(SmallInt, i16:
     ArticlePolicy, |policy| policy.number(), |n| ArticlePolicy::from_number(n).ok_or_else(|| unknown("article policy", n));
     Role, |role| role.number(), |n| Role::from_number(n).ok_or_else(|| unknown("role", n));
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
+    EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));
+    Format, |format| format.number(), |n| Format::from_number(n).ok_or_else(|| unknown("webhook format", n));
+    Delivered, |end| end.number(), |n| Delivered::from_number(n).ok_or_else(|| unknown("delivery", n));
 );

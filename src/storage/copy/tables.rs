@@ -31,6 +31,9 @@ pub static TABLES: &[Table] = &[
     Table::of::<OutboxRow>(),
     Table::of::<IdempotencyKey>(),
     Table::of::<Rule>(),
+    Table::of::<Webhook>(),
+    Table::of::<WebhookWork>(),
+    Table::of::<WebhookDelivery>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -306,6 +309,58 @@ rows! {
         expires_at: i64,
         last_used_at: Option<i64>,
         revoked_at: Option<i64>,
+    }
+
+    webhooks: Webhook by (id: AnyId) {
+        id: AnyId,
+        site_id: Option<AnyId>,
+        format: i16,
+        events: String,
+        include_email: bool,
+        private_sealed: Vec<u8>,
+        former_until: Option<i64>,
+        enabled: bool,
+        disabled_reason: Option<String>,
+        failures: i32,
+        failing_since: Option<i64>,
+        resume_at: Option<i64>,
+        created_at: i64,
+    }
+
+    webhook_queue: WebhookWork by (id: AnyId) {
+        id: AnyId,
+        webhook_id: AnyId,
+        event_id: AnyId,
+        event: i16,
+        event_at: i64,
+        site_id: Option<AnyId>,
+        article_id: Option<AnyId>,
+        comment_id: Option<AnyId>,
+        comment_status: Option<i16>,
+        comment_version: i64,
+        by_hand: bool,
+        due_at: i64,
+        claim: Option<AnyId>,
+        attempts: i32,
+        created_at: i64,
+    }
+
+    webhook_deliveries: WebhookDelivery by (id: AnyId) {
+        id: AnyId,
+        webhook_id: AnyId,
+        event_id: AnyId,
+        event: i16,
+        event_at: i64,
+        site_id: Option<AnyId>,
+        article_id: Option<AnyId>,
+        comment_id: Option<AnyId>,
+        comment_status: Option<i16>,
+        attempt: i32,
+        result: i16,
+        status_code: Option<i32>,
+        error: Option<String>,
+        duration_ms: i64,
+        at: i64,
     }
 }
 

@@ -22,3 +22,4 @@ mod rules;
 mod site_settings;
 mod stream;
 mod submission;
+mod webhooks;

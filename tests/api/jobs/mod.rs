@@ -3,3 +3,4 @@
 mod announcements;
 mod ceiling;
 mod choice;
+mod webhooks;

@@ -15,3 +15,4 @@ mod metrics;
 mod raw_http;
 mod settings;
 mod smtp;
+mod webhooks;

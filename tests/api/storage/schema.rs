@@ -46,7 +46,10 @@ async fn every_column_is_there(backend: Backend) {
             account_sites,
             sessions,
             tokens,
-            rules
+            rules,
+            webhooks,
+            webhook_queue,
+            webhook_deliveries
         );
         assert!(migrations::is_current(conn)?);
         Ok(())

@@ -10,6 +10,8 @@ pub mod pooler;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod receiver;
 pub mod rows;
 pub mod server;
 pub mod testdata;
+pub mod webhooks;
