@@ -13,7 +13,7 @@ pub struct Wanted {
     /// The account's e-mail address
     #[arg(long)]
     email: String,
-    /// One mail about each comment, up to mail.hourly_ceiling in an hour
+    /// One mail about each comment, up to the hourly ceiling of the settings
     #[arg(long, group = "mode")]
     each: bool,
     /// One mail about all that came, this many minutes after the first of them (15 to 1440)
