@@ -9,7 +9,7 @@ use afterword::domain::render::render;
 use afterword::domain::text::Body;
 use afterword::storage::comments::reasons_json;
 use html5ever::tendril::StrTendril;
-use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer};
+use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 
 use crate::support::app::TestApp;
 use crate::support::database::Backend;
@@ -36,7 +36,7 @@ impl TokenSink for Tags {
 
 /// Every tag that opens, with its attributes.
 fn tags(html: &str) -> Vec<(String, BTreeMap<String, String>)> {
-    let tokenizer = Tokenizer::new(Tags::default(), Default::default());
+    let tokenizer = Tokenizer::new(Tags::default(), TokenizerOpts::default());
     let input = BufferQueue::default();
     input.push_back(StrTendril::from_slice(html));
     let _ = tokenizer.feed(&input);

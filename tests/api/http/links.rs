@@ -328,7 +328,7 @@ async fn one_click_turns_mail_off(backend: Backend) {
     assert_eq!(mail.header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
     let address = mail.header("List-Unsubscribe");
     let path = address.trim_matches(['<', '>']).strip_prefix(&app.url).unwrap().to_owned();
-    assert_eq!(mail.links("/u/"), [path.clone()], "the same in the text");
+    assert_eq!(mail.links("/u/"), std::slice::from_ref(&path), "the same in the text");
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
         app.send(app.request(method, &path)).await;
     }
