@@ -172,14 +172,16 @@ impl Load {
                     files += 1;
                     // Quoted-printable cuts long lines so.
                     let text = std::fs::read_to_string(file.path()).unwrap().replace("=\r\n", "");
-                    let (_, after) = text.split_once("/moderation/comments/").unwrap_or_else(|| panic!("{text}"));
-                    mails.entry(after[..36].to_owned()).or_default().insert(name);
+                    // Every comment has a text of its own, which its mail quotes.
+                    let quoted = text.lines().find_map(|line| line.strip_prefix("> "));
+                    let quoted = quoted.unwrap_or_else(|| panic!("{text}"));
+                    mails.entry(quoted.to_owned()).or_default().insert(name);
                 }
             }
         }
         let ledger = self.ledger.lock().unwrap();
-        for (text, id) in &ledger.taken {
-            assert_eq!(mails.get(id).map_or(0, BTreeSet::len), 1, "mails about {text}");
+        for (text, _) in &ledger.taken {
+            assert_eq!(mails.get(text).map_or(0, BTreeSet::len), 1, "mails about {text}");
         }
         assert_eq!(mails.len(), ledger.taken.len());
         files - mails.len()
