@@ -54,7 +54,7 @@ async function watched(options, work) {
   return deeds;
 }
 
-test('what visitors write lies still in mails and behind their links', { timeout: 240_000 }, async () => {
+test('what visitors write lies still in mails and behind their links', { timeout: 900_000 }, async () => {
   let sent = 0;
   for (const [n, payload] of payloads().entries()) {
     const plain = { article: `/${n}`, name: 'Ada', email: 'ada@example.org', body: `number ${n}` };
