@@ -11,6 +11,7 @@ use super::State;
 use super::error::ApiError;
 use super::json::Fields;
 use super::request;
+use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::access::{Access, Credentials};
@@ -56,6 +57,8 @@ pub struct Moderator<I> {
     pub access: Access,
     /// How far their token goes.
     pub scope: Scope,
+    /// When it ends.
+    pub ends_at: Timestamp,
     /// What they sent.
     pub input: I,
 }
@@ -66,6 +69,19 @@ pub struct Admin<I> {
     pub input: I,
 }
 
+impl<I> Moderator<I> {
+    /// Their rights over what concerns all sites alike: an administrator whose token only moderates has those of somebody
+    /// who moderates every site.
+    pub fn rights(&self, state: &State) -> Access {
+        let mut rights = self.access.clone();
+        if rights.role == Role::Admin && self.scope != Scope::Admin {
+            rights.role = Role::Moderator;
+            rights.sites = state.service.sites.all().iter().map(|site| site.id).collect();
+        }
+        rights
+    }
+}
+
 impl<I: Input + 'static> FromRequest for Moderator<I> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
@@ -73,8 +89,8 @@ impl<I: Input + 'static> FromRequest for Moderator<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let (Credentials { access, scope }, input) = admitted(&request, payload).await?;
-            Ok(Self { access, scope, input })
+            let (Credentials { access, scope, ends_at }, input) = admitted(&request, payload).await?;
+            Ok(Self { access, scope, ends_at, input })
         })
     }
 }
@@ -86,7 +102,7 @@ impl<I: Input + 'static> FromRequest for Admin<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let (Credentials { access, scope }, input) = admitted(&request, payload).await?;
+            let (Credentials { access, scope, .. }, input) = admitted(&request, payload).await?;
             match (access.role, scope) {
                 (Role::Admin, Scope::Admin) => Ok(Self { input }),
                 _ => {

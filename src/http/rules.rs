@@ -228,13 +228,14 @@ pub async fn list(state: web::Data<State>, moderator: Moderator<RulesQuery>) -> 
     ),
 )]
 pub async fn create(state: web::Data<State>, moderator: Moderator<RequiredObject>) -> Result<HttpResponse, ApiError> {
+    let rights = moderator.rights(&state);
     let mut fields = moderator.input.0;
-    let site = scope(&state, &moderator.access, &mut fields)?;
+    let site = scope(&state, &rights, &mut fields)?;
     let (rest, mut faults) = fields.rest();
     let draft = Draft::read(Value::Object(rest), "", &mut faults);
     faultless(faults)?;
     let draft = draft.ok_or_else(|| Error::internal("a rule is missing that has no fault"))?;
-    let row = state.service.add_rule(&moderator.access, site, draft).await?;
+    let row = state.service.add_rule(&rights, site, draft).await?;
     let location = format!("{}/api/v1/moderation/rules/{}", state.public_url, row.stored.id);
     let version = row.stored.version;
     let mut response = with_version(StatusCode::CREATED, version);
@@ -273,8 +274,9 @@ pub async fn change(
     state: web::Data<State>,
     moderator: Moderator<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
+    let rights = moderator.rights(&state);
     let (patch, _): (Map<String, Value>, _) = moderator.input.0.rest();
-    let row = state.service.change_rule(&moderator.access, target(&request)?, patch).await?;
+    let row = state.service.change_rule(&rights, target(&request)?, patch).await?;
     answer(&state, StatusCode::OK, row)
 }
 
@@ -292,7 +294,8 @@ pub async fn remove(
     state: web::Data<State>,
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
-    state.service.remove_rule(&moderator.access, target(&request)?).await?;
+    let rights = moderator.rights(&state);
+    state.service.remove_rule(&rights, target(&request)?).await?;
     Ok(private(StatusCode::NO_CONTENT).finish())
 }
 
@@ -305,15 +308,16 @@ pub async fn remove(
     ),
 )]
 pub async fn order(state: web::Data<State>, moderator: Moderator<RequiredObject>) -> Result<HttpResponse, ApiError> {
+    let rights = moderator.rights(&state);
     let mut fields = moderator.input.0;
-    let site = scope(&state, &moderator.access, &mut fields)?;
+    let site = scope(&state, &rights, &mut fields)?;
     let texts = fields.required_texts("ids").unwrap_or_default();
     let ids: Vec<RuleId> = texts.iter().filter_map(|id| id.parse().ok()).collect();
     if ids.len() != texts.len() {
         fields.faults.push(Fault::new("ids", "not_this_order", "One of them is not the id of a rule."));
     }
     fields.check()?;
-    let rows = state.service.order_rules(&moderator.access, site, ids).await?;
+    let rows = state.service.order_rules(&rights, site, ids).await?;
     let rules: Result<_, Error> = rows.into_iter().map(|row| shape(&state, row)).collect();
     Ok(private(StatusCode::OK).json(RulesAnswer { rules: rules?, next_cursor: None }))
 }
@@ -368,8 +372,9 @@ pub async fn write_words(
     state: web::Data<State>,
     moderator: Moderator<WordList>,
 ) -> Result<HttpResponse, ApiError> {
+    let rights = moderator.rights(&state);
     let target = target(&request)?;
-    state.service.rule_for(&moderator.access, target.id).await?;
-    let row = state.service.write_rule_words(&moderator.access, target, moderator.input.0).await?;
+    state.service.rule_for(&rights, target.id).await?;
+    let row = state.service.write_rule_words(&rights, target, moderator.input.0).await?;
     answer(&state, StatusCode::OK, row)
 }

@@ -32,7 +32,8 @@ pub struct TokenRequest {
     /// `read` looks, `moderate` decides as well, `admin` does all that the account may. Never wider than the token that
     /// makes it; `moderate` when it is missing.
     scope: Option<String>,
-    /// 1 to 3650; 365 when it is missing.
+    /// 1 to 3650; 365 when it is missing. Unless an administrator's token of the scope `admin` makes it, it ends with the
+    /// token that makes it at the latest.
     days: Option<u32>,
     /// The id of another account, for administrators.
     account: Option<String>,
@@ -89,7 +90,8 @@ fn shape(token: &Token) -> TokenShape {
 }
 
 fn credentials<I: Input>(moderator: Moderator<I>) -> (Credentials, I) {
-    (Credentials { access: moderator.access, scope: moderator.scope }, moderator.input)
+    let Moderator { access, scope, ends_at, input } = moderator;
+    (Credentials { access, scope, ends_at }, input)
 }
 
 /// One's own tokens; all, or those of one account, for administrators. The oldest first.
@@ -138,7 +140,7 @@ pub async fn create(state: web::Data<State>, moderator: Moderator<RequiredObject
     if account != by.access.account && !by.manages_all_tokens() {
         return Err(Error::NotFound.into());
     }
-    let new = read(fields, &by, account)?;
+    let new = read(fields, &by, account)?.within(&by, state.service.clock.now());
     let (token, row) = state.service.make_token(new).await?;
     Ok(private(StatusCode::CREATED).json(NewTokenShape { token, shape: shape(&row) }))
 }

@@ -47,8 +47,8 @@ pub struct Seats {
     pub each: usize,
 }
 
-/// Frames that wait for one listener, at most; whoever has more waiting is let go.
-const BACKLOG: usize = 256;
+/// Frames that wait for one listener, at most; whoever has more waiting is let go. Twice as many as one request decides on.
+const BACKLOG: usize = 1024;
 
 /// Whoever finds no seat may ask again after this time.
 const SEAT_WAIT: Duration = Duration::from_secs(15);

@@ -2,6 +2,7 @@
 //! not see is [`Error::NotFound`] for them.
 
 use crate::domain::ids::{AccountId, SiteId};
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::storage::accounts::{Role, Scope};
 
@@ -25,6 +26,8 @@ pub struct Credentials {
     pub access: Access,
     /// How far it goes.
     pub scope: Scope,
+    /// When it ends.
+    pub ends_at: Timestamp,
 }
 
 impl Access {

@@ -126,7 +126,7 @@ impl Service {
             self.db.write(move |tx| accounts::touch_token(tx, token.id, now)).await?;
         }
         let access = Access { account: account.id, name: account.name, role: account.role, sites };
-        Ok(Some(Credentials { access, scope: Scope::stored(&token.scope) }))
+        Ok(Some(Credentials { access, scope: Scope::stored(&token.scope), ends_at: token.expires_at }))
     }
 }
 

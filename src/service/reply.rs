@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use super::accounts::sealer_in;
 use super::moderation::{Authority, Order, Ruling, Target, refuse_other_version, visible_to};
 use super::own::Patch;
-use super::private_fields::{Private, Sender};
 use super::submission::Repeatable;
 use super::{Actor, Service};
 use crate::domain::comment::{Action, Badge, Decision, Status};
@@ -55,7 +53,7 @@ impl Service {
         let Answer { reply, authority, now, .. } = *answer;
         let anyway = Target { id: reply.target.id, versions: None };
         let parent = visible_to(tx, &authority.access, &anyway)?;
-        let mut comment = self.new_reply(&parent, answer);
+        let comment = self.new_reply(&parent, answer);
         if let Some(first) = self.first_reply(tx, answer, &comment)? {
             return Ok(first);
         }
@@ -72,8 +70,6 @@ impl Service {
             self.decide_in(tx, &Ruling { order: &order, authority, now })?;
         }
         let account = accounts::find(tx.conn(), authority.access.account)?.ok_or(Error::NotFound)?;
-        let private = Private { email: Some(self.account_email(&account)?), sender: Sender::default() };
-        private.seal_into(&mut comment, &sealer_in(tx, &self.keys)?)?;
         let (id, site_id) = (comment.author_id, comment.site_id);
         tx.add_author(authors::Author { id, site_id, approved: 0, rejected: 0, spam: 0, created_at: now });
         comments::insert(tx, &comment)?;

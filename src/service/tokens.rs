@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Service;
 use super::access::Credentials;
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::keys::new_access_token;
 use crate::storage::accounts::{self, Role, Scope, Token};
@@ -27,6 +28,16 @@ pub struct NewToken {
     pub scope: Scope,
     /// How long it is good for.
     pub life: Duration,
+}
+
+impl NewToken {
+    /// It outlives the token that makes it only where that manages all tokens: whoever takes that one back is rid of both
+    /// soon.
+    #[must_use]
+    pub fn within(self, by: &Credentials, now: Timestamp) -> Self {
+        let most = if by.manages_all_tokens() { self.life } else { by.ends_at.since(now) };
+        Self { life: self.life.min(most), ..self }
+    }
 }
 
 impl Service {
@@ -67,11 +78,15 @@ impl Service {
     /// Takes a token back; once more is as good. One that is not theirs is [`Error::NotFound`] for all but administrators.
     pub async fn take_token_back(&self, by: &Credentials, id: TokenId) -> Result<(), Error> {
         let (account, any, now) = (by.access.account, by.manages_all_tokens(), self.clock.now());
+        let scope = by.scope;
         self.db
             .write(move |tx| {
                 let token = accounts::find_token(tx.conn(), id)?.ok_or(Error::NotFound)?;
                 if !any && token.account_id != account {
                     return Err(Error::NotFound);
+                }
+                if !scope.covers(Scope::stored(&token.scope)) {
+                    return Err(Error::Forbidden("A token cannot take back one of a wider scope than its own.".into()));
                 }
                 accounts::revoke_token(tx, id, now).map(drop)
             })

@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 
 /// The work that is a mail.
-const MAILS: [Kind; 2] = [Kind::MailModerator, Kind::MailDigest];
+const MAILS: [Kind; 3] = [Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff];
 
 named_enum! {
     /// How far a mail is.

@@ -230,6 +230,13 @@ async fn tokens_have_an_end_and_a_scope(backend: Backend) {
     call(&app, &ann, "DELETE", &path(&read), Value::Null).await.expect(204);
     call(&app, &ann, "DELETE", &path(&read), Value::Null).await.expect(204);
     assert_eq!(call(&app, &reads, "GET", "/api/v1/moderation/comments", Value::Null).await.status, 401);
+    // What a token makes ends with it at the latest, and goes no further: neither does what it takes back.
+    let short = make(&ann, json!({"name": "short", "days": 1})).await.expect(201)["token"].as_str().unwrap().to_owned();
+    let long = make(&short, json!({"name": "long", "days": 3650})).await.expect(201);
+    assert_eq!(long["expires_at"], "2026-01-02T00:00:00.000000Z");
+    let wide = own["tokens"].as_array().unwrap().iter().find(|token| token["scope"] == "admin").unwrap();
+    assert_eq!(call(&app, &short, "DELETE", &path(wide), Value::Null).await.problem(403), "forbidden");
+    call(&app, &short, "DELETE", &path(&long), Value::Null).await.expect(204);
     app.clock.advance(Duration::from_hours(365 * 24));
     assert_eq!(call(&app, &decides, "GET", "/api/v1/moderation/comments", Value::Null).await.status, 401, "over");
 }
@@ -247,7 +254,8 @@ async fn who_may_do_what(backend: Backend) {
     let narrow = app.service.make_token(narrow).await.unwrap().0;
     let (account, token) = (format!("/api/v1/accounts/{id}"), "/api/v1/tokens/0190a000-0000-7000-8000-000000000001");
     let empty = || json!({});
-    let table: [(&str, &str, Value, [u16; 4]); 17] = [
+    let table: [(&str, &str, Value, [u16; 4]); 18] = [
+        ("POST", "/api/v1/moderation/rules", empty(), [401, 403, 403, 422]),
         ("GET", "/api/v1/sites", Value::Null, [401, 200, 200, 200]),
         ("POST", "/api/v1/sites", empty(), [401, 403, 403, 422]),
         ("GET", "/api/v1/sites/default", Value::Null, [401, 200, 200, 200]),
