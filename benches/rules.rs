@@ -63,6 +63,7 @@ fn each(what: &str, rules: Vec<Rule>, texts: &[&str]) {
             let subject = Subject {
                 name: "Ada",
                 email: Some("ada@example.org"),
+                email_is_hidden: false,
                 website: None,
                 body,
                 body_html: body,

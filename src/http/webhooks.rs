@@ -277,6 +277,7 @@ pub async fn change(
         include_email: fields.flag("include_email"),
         enabled: fields.flag("enabled"),
     };
+    state.service.webhook(id).await?;
     fields.check()?;
     let changed = state.service.patch_webhook(id, patch).await?;
     Ok(private(StatusCode::OK).json(WebhookShape::of(&state, changed)))
@@ -309,6 +310,7 @@ pub async fn rotate(
     state: web::Data<State>,
     admin: Admin<OptionalObject>,
 ) -> Result<HttpResponse, ApiError> {
+    state.service.webhook(webhook_id(&request)?).await?;
     admin.input.0.check()?;
     let rotated = state.service.rotate_webhook_secret(webhook_id(&request)?).await?;
     Ok(private(StatusCode::OK).json(WebhookShape::with_secret(&state, rotated)))
@@ -327,6 +329,7 @@ pub async fn test(
     state: web::Data<State>,
     admin: Admin<OptionalObject>,
 ) -> Result<HttpResponse, ApiError> {
+    state.service.webhook(webhook_id(&request)?).await?;
     admin.input.0.check()?;
     Ok(sent(state.service.ping_webhook(webhook_id(&request)?).await?))
 }
@@ -345,6 +348,7 @@ pub async fn replay(
     state: web::Data<State>,
     admin: Admin<OptionalObject>,
 ) -> Result<HttpResponse, ApiError> {
+    state.service.webhook(webhook_id(&request)?).await?;
     admin.input.0.check()?;
     let delivery = request.match_info().get("delivery").and_then(|id| id.parse().ok()).ok_or(Error::NotFound)?;
     Ok(sent(state.service.replay_delivery(webhook_id(&request)?, delivery).await?))
@@ -401,6 +405,7 @@ pub async fn deliveries(
 ) -> Result<HttpResponse, ApiError> {
     let id = webhook_id(&request)?;
     let DeliveriesQuery { before, limit, faults } = admin.input;
+    state.service.webhook(id).await?;
     faultless(faults)?;
     let mut found = state.service.deliveries(id, (before, limit + 1)).await?;
     let shown = usize::try_from(limit).unwrap_or(0);

@@ -205,7 +205,9 @@ impl Service {
             self.record(tx, &comment, self.ruled(&comment, &decided, now));
         }
         // A mail that has left shows the old text, and its links decide on nothing else.
-        if tells || after.status == Status::Pending {
+        // One that was held without a mail, because its sender floods, stays without one.
+        let flooded = after.hold_reasons().iter().any(|reason| reason.code == "email_rate");
+        if tells || (after.status == Status::Pending && !flooded) {
             tx.enqueue(self.tell_moderators(&comment, now).about_an_edit());
         }
         Ok(if waits { Edited::Waits(after) } else { Edited::Applied(after) })
@@ -223,6 +225,7 @@ impl Service {
         let subject = Subject {
             name: &text.name,
             email: email.as_deref(),
+            email_is_hidden: email.is_none() && comment.email_sealed.is_some(),
             website: text.website.as_deref(),
             body: &text.body,
             body_html: &text.body_html,

@@ -1,12 +1,13 @@
 //! A draft of rules over comments that are there: what each would have met, before and after. It judges with the function
 //! that real comments meet, on what is stored, and writes nothing; page by page, one replay at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Service;
 use super::access::Access;
 use super::rulebook::{Sets, unpacked};
+use super::rules::PATTERNS_MAX;
 use crate::domain::comment::{HoldReason, Status};
 use crate::domain::ids::{AuthorId, CommentId, RuleId, SiteId};
 use crate::domain::policy::{Facts, Verdict, judge};
@@ -48,6 +49,25 @@ pub enum Proposal {
     One(Proposed),
     /// All rules of the site, in place of those that there are.
     Whole(Vec<Proposed>),
+}
+
+impl Proposal {
+    /// Within the bounds of what can be saved: before anything of it is compiled.
+    fn check(&self) -> Result<(), Error> {
+        let all = match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Whole(all) => all.as_slice(),
+        };
+        if all.iter().map(|one| one.draft.patterns()).sum::<usize>() > PATTERNS_MAX {
+            let message = format!("All rules of a site together have {PATTERNS_MAX} patterns at most.");
+            return Err(Error::invalid("rules", "too_many", message));
+        }
+        let ids: Vec<RuleId> = all.iter().filter_map(|one| one.id).collect();
+        if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
+            return Err(Error::invalid("rules", "given_twice", "Two of them name the same rule."));
+        }
+        Ok(())
+    }
 }
 
 /// What to replay.
@@ -119,6 +139,7 @@ impl Service {
     /// Replays a draft. [`Error::Busy`] while another replay goes on.
     pub async fn replay(self: &Arc<Self>, access: &Access, order: Replay) -> Result<Found, Error> {
         access.require_rules_of(order.site)?;
+        order.proposal.check()?;
         let Ok(_alone) = self.rulebook.replaying.try_lock() else { return Err(Error::Busy) };
         self.refresh_rules().await?;
         let trial = Arc::new(self.trial(order.site, order.proposal).await?);
@@ -183,12 +204,17 @@ impl Service {
 impl Trial {
     /// Judges one comment twice.
     fn judge(&self, service: &Service, comment: &Comment, author: Option<&Author>) -> Option<Judged> {
+        // What staff write is never judged.
+        if comment.badge.is_some() {
+            return None;
+        }
         let site = service.sites.by_id(comment.site_id).ok()?;
         let history = history(author, comment.status);
         let (email, sender) = service.opened(&comment.sealed());
         let subject = Subject {
             name: &comment.name,
             email: email.as_deref(),
+            email_is_hidden: email.is_none() && comment.email_sealed.is_some(),
             website: comment.website.as_deref(),
             body: &comment.body,
             body_html: &comment.body_html,

@@ -22,7 +22,7 @@ use crate::storage::{Conn, Tx};
 const RULES_MAX: usize = 200;
 
 /// Patterns of all of them together, at most.
-const PATTERNS_MAX: usize = 100;
+pub(super) const PATTERNS_MAX: usize = 100;
 
 /// Entries of all their lists together, at most.
 const WORDS_MAX: i64 = 200_000;
@@ -287,6 +287,11 @@ fn stored(id: RuleId, site_id: Option<SiteId>, draft: &Draft, now: Timestamp) ->
 
 /// The draft, if all of it can be compiled. Not on the thread that answers: a pattern may take milliseconds.
 async fn checked(draft: Draft) -> Result<Draft, Error> {
+    // Before it is compiled: what is too much must not cost us anything first.
+    if draft.patterns() > PATTERNS_MAX {
+        let message = format!("All rules of a site together have {PATTERNS_MAX} patterns at most.");
+        return Err(Error::invalid("conditions", "too_many", message));
+    }
     let compiled = tokio::task::spawn_blocking(move || match Rule::compile(&draft, &[], "") {
         Ok(_) => Ok(draft),
         Err(faults) => Err(Error::Invalid(faults)),

@@ -127,6 +127,7 @@ impl Draft {
         Subject {
             name: self.submission.name.as_str(),
             email: self.submission.email.as_ref().map(Email::as_str),
+            email_is_hidden: false,
             website: self.submission.website.as_ref().map(WebAddress::as_str),
             body: self.submission.body.as_str(),
             body_html,

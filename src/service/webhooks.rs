@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
-use crate::domain::comment::{Action, Status};
+use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{DeliveryId, EventId, SiteId, WebhookId};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{EventType, Format};
@@ -147,6 +147,11 @@ impl Service {
     }
 
     fn queued(&self, webhook: WebhookId, comment: &Comment, (kind, event): (EventType, &NewEvent)) -> QueuedEvent {
+        // Also when a rule decided on it at once: then it is stored as decided, in its first version.
+        let ruled = event.via == Via::Rule
+            && event.from_status == Some(Status::Pending)
+            && event.to_status == Some(comment.status);
+        let arrives = event.action == Action::Submitted || (ruled && comment.version == 1);
         QueuedEvent {
             id: DeliveryId(self.ids.next()),
             webhook_id: webhook,
@@ -158,7 +163,7 @@ impl Service {
             comment_id: Some(comment.id),
             comment_status: event.to_status.filter(|status| *status != Status::Removed),
             // Every change raises the version, so this is the order of events whatever the clocks of instances say.
-            comment_version: comment.version + i64::from(event.action != Action::Submitted),
+            comment_version: comment.version + i64::from(!arrives),
             by_hand: false,
             due_at: event.at,
             claim: None,
@@ -231,6 +236,8 @@ impl Service {
         self.db
             .write(move |tx| {
                 let sealer = sealer(tx, &keys)?;
+                // One change of settings at a time: what is read here is what is written below.
+                meta::touch_settings(tx)?;
                 let mut webhook = webhooks::find(tx.conn(), id)?.ok_or(Error::NotFound)?;
                 let plain = keys.open(webhook_place(&id), &webhook.private_sealed)?;
                 let mut private: Private = serde_json::from_slice(&plain).map_err(Error::internal)?;

@@ -137,6 +137,9 @@ fn claim_for(tx: &mut Tx<'_>, claim: &Claim, (webhook, most): (&Webhook, usize))
         .count()
         .get_result(c))?;
     let room = most.saturating_sub(usize::try_from(in_flight).unwrap_or(usize::MAX));
+    if room == 0 {
+        return Ok(Vec::new());
+    }
     // A pause that ends later than any of ours was written by a clock that was ahead.
     let pauses = webhook.resume_at.is_some_and(|at| at > claim.now && at <= claim.now.plus(LONGEST_WAIT));
     let ids =

@@ -228,6 +228,7 @@ fn label(condition: &Condition) -> String {
     let first = number.unwrap_or_default();
     match (condition.on, condition.is) {
         (On::Author, _) => "the author is not new".to_owned(),
+        (On::Email, _) => "the e-mail address is none of those named".to_owned(),
         (On::Address, _) => "the address lies in none of the networks".to_owned(),
         (On::Language, _) => "written in another language".to_owned(),
         (On::Time, _) => "sent at another time of day".to_owned(),
@@ -237,7 +238,7 @@ fn label(condition: &Condition) -> String {
         (on, Is::LessThan) => format!("not fewer than {first} {}", unit(on)),
         (on, Is::Matches) => format!("no pattern of {many} matches {}", place(on)),
         (on, _) if condition.list => format!("nothing of the list in {}", place(on)),
-        (on, _) if many == 1 => format!("no “{first}” in {}", place(on)),
+        (on, _) if many == 1 && !first.contains('@') => format!("no “{first}” in {}", place(on)),
         (on, _) => format!("none of {many} words in {}", place(on)),
     }
 }
@@ -263,18 +264,28 @@ fn unit(on: On) -> &'static str {
 impl Test {
     fn ask(&self, view: &View<'_>) -> Found {
         match self {
-            Self::Words { on, words } => {
-                look(view, *on, |field| Some(format!("“{}” in {}", words.find(view.folded(field)?)?, field.called())))
-            }
+            Self::Words { on, words } => look(view, *on, |field| {
+                let word = words.find(view.folded(field)?)?;
+                // What is said is stored in plain and leaves with webhooks: an address must not be in it.
+                Some(match field {
+                    Field::Email => "the e-mail address is one of those named".to_owned(),
+                    field => format!("“{word}” in {}", field.called()),
+                })
+            }),
             Self::Patterns { on, patterns } => look(view, *on, |field| {
                 let text = view.text(field)?;
                 let number = patterns.iter().position(|pattern| pattern.is_match(text))?;
                 Some(format!("pattern {} matches {}", number + 1, field.called()))
             }),
             Self::Domains { on, domains } => match view.domain(*on) {
-                None if *on == On::EmailDomain => Found::Unknown,
+                None if *on == On::EmailDomain && view.subject.email_is_hidden => Found::Unknown,
                 None => Found::No,
-                Some(domain) => listed(&domain, domains),
+                Some(domain) => match listed(&domain, domains) {
+                    Found::Yes(_) if *on == On::EmailDomain => {
+                        Found::Yes("the domain of the e-mail address is one of those named".to_owned())
+                    }
+                    found => found,
+                },
             },
             Self::Number { on, more, than } => {
                 let (number, than) = (measure(view, *on), i64::try_from(*than).unwrap_or(i64::MAX));
@@ -299,7 +310,7 @@ impl Test {
 /// Looks into the fields of a condition, one after the other. A single field that is not known says nothing.
 fn look(view: &View<'_>, on: On, find: impl Fn(Field) -> Option<String>) -> Found {
     let fields = Field::of(on);
-    if fields == [Field::Email] && view.subject.email.is_none() {
+    if fields == [Field::Email] && view.subject.email_is_hidden {
         return Found::Unknown;
     }
     fields.iter().copied().find_map(find).map_or(Found::No, Found::Yes)
@@ -336,7 +347,8 @@ fn measure(view: &View<'_>, on: On) -> i64 {
 fn lies_in(address: Option<IpNet>, networks: &[IpNet]) -> Found {
     let Some(address) = address else { return Found::Unknown };
     match networks.iter().find(|network| network.contains(&address)) {
-        Some(network) => Found::Yes(format!("the address lies in {network}")),
+        // Not which: what is said is stored in plain, and the address is kept only as far as the settings say.
+        Some(_) => Found::Yes("the address lies in one of the networks".to_owned()),
         // What is kept is wider than a network of the rule: the address may have been inside or not.
         None if networks.iter().any(|network| address.contains(network)) => Found::Unknown,
         None => Found::No,
@@ -429,6 +441,7 @@ mod tests {
         Subject {
             name: "Ada",
             email: Some("ada@mail.example.org"),
+            email_is_hidden: false,
             website: Some("https://blog.example.com/x"),
             body,
             body_html: "<p><a href=\"https://a/\" rel=\"x\">a</a> <a href=\"https://b/\" rel=\"x\">b</a></p>",
@@ -489,7 +502,8 @@ mod tests {
 
     #[test]
     fn what_nobody_can_tell_holds_neither_way() {
-        let blind = Subject { email: None, address: network("192.0.2.0/24"), ..subject("short") };
+        let blind =
+            Subject { email: None, email_is_hidden: true, address: network("192.0.2.0/24"), ..subject("short") };
         for mut condition in [
             json!({"on": "language", "is": "one_of", "values": ["en"]}),
             json!({"on": "email_domain", "is": "within", "values": ["org"]}),
@@ -503,6 +517,31 @@ mod tests {
         let rule = compiled(&json!([{"on": "address", "is": "within", "values": ["192.0.2.7"]}]));
         assert!(rule.ask(&View::of(&blind)).lacks_address);
         assert!(says(&json!({"on": "address", "is": "within", "values": ["192.0.0.0/16"]}), &blind).is_some());
+    }
+
+    /// A visitor who gives no address has none that a rule asks for: that is known.
+    #[test]
+    fn no_address_is_an_answer() {
+        let nameless = Subject { email: None, ..subject("short") };
+        let condition = json!({"on": "email_domain", "is": "within", "values": ["company.example"], "not": true});
+        assert!(says(&condition, &nameless).is_some());
+        let condition = json!({"on": "email", "is": "contains", "values": ["@"]});
+        assert_eq!(says(&condition, &nameless), None);
+    }
+
+    #[test]
+    fn what_is_said_names_no_address() {
+        let subject = subject("short");
+        for condition in [
+            json!({"on": "email", "is": "contains", "values": ["ada@mail.example.org"]}),
+            json!({"on": "anywhere", "is": "contains_word", "values": ["ada@mail.example.org"]}),
+            json!({"on": "email_domain", "is": "within", "values": ["mail.example.org"]}),
+            json!({"on": "address", "is": "within", "values": ["192.0.2.7"]}),
+            json!({"on": "anywhere", "is": "contains", "values": ["x@y.example"], "not": true}),
+        ] {
+            let said = says(&condition, &subject).unwrap_or_else(|| panic!("{condition}"));
+            assert!(!said.contains('@') && !said.contains("192") && !said.contains("mail.example"), "{said}");
+        }
     }
 
     #[test]

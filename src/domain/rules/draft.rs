@@ -309,7 +309,14 @@ fn read_conditions(items: Vec<Json>, object: &mut Object<'_>) -> Vec<Condition> 
     }
     let at = object.path("conditions");
     let numbered = items.into_iter().take(CONDITIONS_MAX).enumerate();
-    numbered.filter_map(|(number, item)| Condition::read(item, &format!("{at}[{number}]"), object.faults)).collect()
+    let read: Vec<Condition> = numbered
+        .filter_map(|(number, item)| Condition::read(item, &format!("{at}[{number}]"), object.faults))
+        .collect();
+    // Each would be an automaton of its own over the whole list.
+    if read.iter().filter(|condition| condition.list).count() > 1 {
+        object.fault("conditions", "too_many", "One condition at most may take the rule's own list.");
+    }
+    read
 }
 
 fn read_effect(object: &mut Object<'_>, name: &str) -> Option<Effect> {

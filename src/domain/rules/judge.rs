@@ -52,12 +52,15 @@ pub struct Decided {
 }
 
 impl RuleSet {
-    /// Asks all rules that there is to ask.
+    /// Asks all rules, also those whose answer no longer counts: how long it takes must not tell a visitor what was decided.
     pub fn judge(&self, subject: &Subject<'_>) -> Ruling {
         let view = View::of(subject);
         let mut ruling = Ruling::default();
         for rule in self.rules.iter().filter(|rule| rule.enabled) {
             let answer = rule.ask(&view);
+            if ruling.decided.is_some() {
+                continue;
+            }
             ruling.lacks_address |= answer.lacks_address;
             let Some(detail) = answer.matched else { continue };
             ruling.matched.push(told(rule, &detail));
@@ -69,11 +72,10 @@ impl RuleSet {
                 Effect::Decide(decision) => {
                     let reason = if rule.reason.is_empty() { &rule.name } else { &rule.reason };
                     ruling.decided = Some(Decided { decision, reason: reason.clone() });
-                    return ruling;
                 }
             }
         }
-        ruling.decided = ruling.score.and_then(|score| self.by_score(score));
+        ruling.decided = ruling.decided.or_else(|| ruling.score.and_then(|score| self.by_score(score)));
         ruling
     }
 
@@ -179,6 +181,7 @@ mod tests {
         set(drafts).judge(&Subject {
             name: "Ada",
             email: Some("ada@example.org"),
+            email_is_hidden: false,
             website: None,
             body,
             body_html: &html,

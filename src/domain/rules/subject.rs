@@ -32,6 +32,8 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// The e-mail address; none when it is not kept any more.
     pub email: Option<&'a str>,
+    /// There is one that cannot be read here: nobody can tell what it is.
+    pub email_is_hidden: bool,
     /// The website.
     pub website: Option<&'a str>,
     /// The text as typed.
