@@ -50,7 +50,7 @@ impl RawMail {
             (Some("each"), ..) => MailMode::Each,
             (Some("none"), ..) => MailMode::None,
             (Some("digest"), Some(digest), _) => digest,
-            (Some("digest"), None, before @ MailMode::Digest(_)) => before,
+            (Some("digest"), None, before @ MailMode::Digest(_)) | (None, None, before) => before,
             (Some("digest"), None, _) => MailMode::Digest(DIGEST_DEFAULT),
             (Some(_), ..) => {
                 return Err(Fault::new("mail", "unknown_value", "It must be one of: each, digest, none."));
@@ -59,7 +59,6 @@ impl RawMail {
                 return Err(Fault::new("mail", "required", "No mail is sent so far: say that it is to be a digest."));
             }
             (None, Some(digest), _) => digest,
-            (None, None, before) => before,
         };
         Ok(Some(MailChoice { mode, quiet: self.quiet(before.quiet.as_ref())? }))
     }

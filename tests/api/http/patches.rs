@@ -53,7 +53,8 @@ async fn null_is_told_where_it_means_nothing(backend: Backend) {
     ] {
         let mut expected: Vec<_> = body.as_object().unwrap().keys().map(|field| format!("{field} required")).collect();
         let mut faults = call(&app, &token, method, path, body).await.faults();
-        (expected.sort(), faults.sort());
+        expected.sort();
+        faults.sort();
         assert_eq!(faults, expected, "{path}");
     }
     // Where it means something it is taken.
