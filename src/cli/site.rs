@@ -111,13 +111,15 @@ pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
 
 impl Set {
     fn raw(self) -> Result<RawSite, Failure> {
-        let given = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
         let pair = |text: &String| {
             let (name, value) = text.split_once('=')?;
-            Some((name.to_owned(), value.parse().ok()?))
+            Some((name.to_owned(), Some(value.parse().ok()?)))
         };
         let lengths: Option<Vec<_>> = self.lengths.iter().map(pair).collect();
         let lengths = lengths.ok_or_else(|| Failure::Usage("--length is like body_min=20".to_owned()))?;
+        // In place of those before: what is not given goes.
+        let none = ["name_min", "name_max", "body_min", "body_max"].map(|name| (name.to_owned(), None));
+        let lengths = given(lengths).map(|lengths| none.into_iter().chain(lengths).collect());
         Ok(RawSite {
             name: self.name,
             url: self.url.map_or(Change::Keep, Change::Set),
@@ -127,13 +129,18 @@ impl Set {
             language: self.language,
             settings: RawSettings {
                 required_fields: given(self.required),
-                lengths: Some(lengths).filter(|lengths| !lengths.is_empty()),
+                lengths,
                 close_after_days: self.close_after,
                 languages: given(self.languages),
                 privacy_text: self.privacy,
             },
         })
     }
+}
+
+/// Options that may be given more than once, if they were.
+fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 fn order(raw: RawSite) -> SiteOrder {

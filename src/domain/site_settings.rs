@@ -143,7 +143,8 @@ const PRIVACY_MAX: usize = 1000;
 #[expect(missing_docs, reason = "the fields of SiteSettings")]
 pub struct RawSettings {
     pub required_fields: Option<Vec<String>>,
-    pub lengths: Option<Vec<(String, i64)>>,
+    /// What is missing in it stays; none takes a length away.
+    pub lengths: Option<Vec<(String, Option<i64>)>>,
     pub close_after_days: Option<i64>,
     pub languages: Option<Vec<String>>,
     /// An empty one brings the service's own back.
@@ -158,7 +159,8 @@ impl RawSettings {
             let _ = required_fields(&names).map(|fields| settings.required_fields = fields).map_err(&mut note);
         }
         if let Some(lengths) = self.lengths {
-            let _ = read_lengths(&lengths, operator).map(|lengths| settings.lengths = lengths).map_err(&mut note);
+            let changed = changed_lengths(settings.lengths, &lengths, operator);
+            let _ = changed.map(|lengths| settings.lengths = lengths).map_err(&mut note);
         }
         match self.close_after_days.map(|days| (u32::try_from(days), days)) {
             Some((Ok(days), 0..=MOST_DAYS)) => settings.close_after_days = days,
@@ -197,8 +199,11 @@ fn required_fields(names: &[String]) -> Result<Vec<RequiredField>, Fault> {
     Err(Fault::new("required_fields", "required", "A comment always has a name: the list must contain it."))
 }
 
-fn read_lengths(given: &[(String, i64)], operator: &FieldRules) -> Result<Lengths, Fault> {
-    let mut lengths = Lengths::default();
+fn changed_lengths(
+    mut lengths: Lengths,
+    given: &[(String, Option<i64>)],
+    operator: &FieldRules,
+) -> Result<Lengths, Fault> {
     for (name, value) in given {
         let (place, most) = match name.as_str() {
             "name_min" => (&mut lengths.name_min, operator.name_max),
@@ -210,15 +215,16 @@ fn read_lengths(given: &[(String, i64)], operator: &FieldRules) -> Result<Length
                 return Err(Fault::new("lengths", "unknown_field", known));
             }
         };
-        let fitting = usize::try_from(*value).ok().filter(|value| (1..=most).contains(value));
-        if fitting.is_none() {
+        let length = value.map(|value| usize::try_from(value).unwrap_or(0));
+        // What is stored may be sent back, also when the operator has lowered the longest since.
+        if length != *place && length.is_some_and(|length| !(1..=most).contains(&length)) {
             return Err(Fault::new(
                 "lengths",
                 "out_of_range",
                 format!("Each is from 1 to what the operator set ({most})."),
             ));
         }
-        *place = fitting;
+        *place = length;
     }
     let crossed = |least: Option<usize>, most: Option<usize>| least.zip(most).is_some_and(|(least, most)| least > most);
     if crossed(lengths.name_min, lengths.name_max) || crossed(lengths.body_min, lengths.body_max) {
@@ -263,14 +269,23 @@ mod tests {
     };
 
     fn changed(raw: RawSettings) -> Result<SiteSettings, Vec<&'static str>> {
-        let (mut settings, mut faults) = (SiteSettings::default(), Vec::new());
+        changed_from(SiteSettings::default(), raw)
+    }
+
+    fn changed_from(mut settings: SiteSettings, raw: RawSettings) -> Result<SiteSettings, Vec<&'static str>> {
+        let mut faults = Vec::new();
         raw.apply(&mut settings, &OPERATOR, &mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(faults.iter().map(|fault| fault.code).collect()) }
     }
 
-    fn lengths(given: &[(&str, i64)]) -> Result<SiteSettings, Vec<&'static str>> {
+    fn raw_lengths(given: &[(&str, Option<i64>)]) -> RawSettings {
         let lengths = given.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        changed(RawSettings { lengths: Some(lengths), ..RawSettings::default() })
+        RawSettings { lengths: Some(lengths), ..RawSettings::default() }
+    }
+
+    fn lengths(given: &[(&str, i64)]) -> Result<SiteSettings, Vec<&'static str>> {
+        let given: Vec<_> = given.iter().map(|(name, value)| (*name, Some(*value))).collect();
+        changed(raw_lengths(&given))
     }
 
     #[test]
@@ -292,7 +307,7 @@ mod tests {
     fn all_faults_at_once() {
         let raw = RawSettings {
             required_fields: Some(vec!["email".into()]),
-            lengths: Some(vec![("name_max".into(), 101)]),
+            lengths: Some(vec![("name_max".into(), Some(101))]),
             close_after_days: Some(-1),
             languages: Some(vec!["e".into()]),
             privacy_text: Some("x".repeat(1001)),
@@ -311,6 +326,24 @@ mod tests {
         assert!(rules.too_short("body", "123456789").is_some() && rules.too_short("body", "1234567890").is_none());
         let lowered = settings.form_rules(&FieldRules { body_max: 5, ..OPERATOR });
         assert_eq!((lowered.body_min, lowered.fields.body_max), (5, 5));
+    }
+
+    #[test]
+    fn lengths_that_are_not_named_stay() {
+        let given = |settings: &SiteSettings, given: &[_]| changed_from(settings.clone(), raw_lengths(given));
+        let first = lengths(&[("name_max", 50), ("body_min", 10)]).unwrap();
+        let second = given(&first, &[("body_max", Some(500))]).unwrap();
+        let all = Lengths { name_min: None, name_max: Some(50), body_min: Some(10), body_max: Some(500) };
+        assert_eq!(second.lengths, all);
+        let third = given(&second, &[("name_max", None), ("name_min", None)]).unwrap();
+        assert_eq!(third.lengths, Lengths { name_max: None, ..all });
+        assert_eq!(given(&second, &[("body_max", Some(9))]).unwrap_err(), ["contradiction"]);
+        assert_eq!(given(&second, &[("body_max", Some(-1))]).unwrap_err(), ["out_of_range"]);
+        // The operator has lowered the longest since.
+        let mut high = second;
+        high.lengths.body_max = Some(20_000);
+        assert_eq!(given(&high, &[("body_max", Some(20_000))]), Ok(high.clone()));
+        assert_eq!(given(&high, &[("body_max", Some(20_001))]).unwrap_err(), ["out_of_range"]);
     }
 
     #[test]

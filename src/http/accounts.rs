@@ -35,7 +35,8 @@ pub struct AccountRequest {
     sites: Option<Vec<String>>,
     /// How to be told of waiting comments: `each`, `digest` or `none`.
     mail: Option<String>,
-    /// 15 to 1440: minutes between the first comment of a digest and the digest.
+    /// 15 to 1440: minutes between the first comment of a digest and the digest. It makes `each` a `digest`; where mail is
+    /// `none`, `mail` must be named too.
     digest_minutes: Option<i64>,
     /// No mail from this minute of the day (0 to 1439) …
     quiet_from: Option<i64>,
@@ -134,17 +135,17 @@ fn id(request: &HttpRequest) -> Result<AccountId, Error> {
 fn read(mut fields: Fields) -> (RawAccount, Vec<Fault>) {
     let raw = RawAccount {
         email: fields.text_or_fault("email"),
-        name: fields.text("name"),
+        name: fields.text_or_fault("name"),
         role: fields.text_or_fault("role"),
-        sites: fields.texts("sites"),
+        sites: fields.texts_or_fault("sites"),
         mail: RawMail {
             mail: fields.text_or_fault("mail"),
-            digest_minutes: fields.number("digest_minutes"),
-            quiet_from: fields.number("quiet_from"),
-            quiet_to: fields.number("quiet_to"),
+            digest_minutes: fields.number_or_fault("digest_minutes"),
+            quiet_from: fields.number_or_fault("quiet_from"),
+            quiet_to: fields.number_or_fault("quiet_to"),
             time_zone: fields.changed_text("time_zone"),
         },
-        disabled: fields.flag("disabled"),
+        disabled: fields.flag_or_fault("disabled"),
     };
     (raw, fields.finish())
 }

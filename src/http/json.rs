@@ -81,21 +81,48 @@ impl Fields {
 
     /// A text in a patch: missing, null to take it away, or a new one.
     pub fn changed_text(&mut self, name: &'static str) -> Change<String> {
-        if self.map.get(name).is_some_and(Value::is_null) {
-            self.map.remove(name);
-            return Change::Clear;
-        }
-        self.text(name).map_or(Change::Keep, Change::Set)
+        if self.takes_null(name) { Change::Clear } else { self.text(name).map_or(Change::Keep, Change::Set) }
     }
 
-    /// A text that must not be null, in a patch where it may be missing.
-    pub fn text_or_fault(&mut self, name: &'static str) -> Option<String> {
-        if self.map.get(name).is_some_and(Value::is_null) {
+    /// Whether the field is null, which is then read.
+    fn takes_null(&mut self, name: &'static str) -> bool {
+        let is_null = self.map.get(name).is_some_and(Value::is_null);
+        if is_null {
             self.map.remove(name);
-            self.faults.push(Fault::required(name));
-            return None;
         }
-        self.text(name)
+        is_null
+    }
+
+    /// A field that must not be null, though it may be missing.
+    fn or_fault<T>(
+        &mut self,
+        name: &'static str,
+        take: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
+        if self.takes_null(name) {
+            self.faults.push(Fault::required(name));
+        }
+        take(self, name)
+    }
+
+    /// A text that must not be null, though it may be missing.
+    pub fn text_or_fault(&mut self, name: &'static str) -> Option<String> {
+        self.or_fault(name, Self::text)
+    }
+
+    /// A list of texts, likewise.
+    pub fn texts_or_fault(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.or_fault(name, Self::texts)
+    }
+
+    /// A yes or no, likewise.
+    pub fn flag_or_fault(&mut self, name: &'static str) -> Option<bool> {
+        self.or_fault(name, Self::flag)
+    }
+
+    /// A whole number, likewise.
+    pub fn number_or_fault(&mut self, name: &'static str) -> Option<i64> {
+        self.or_fault(name, Self::number)
     }
 
     /// A yes or no.
@@ -105,11 +132,7 @@ impl Fields {
 
     /// A yes or no in a patch, or null.
     pub fn changed_flag(&mut self, name: &'static str) -> Change<bool> {
-        if self.map.get(name).is_some_and(Value::is_null) {
-            self.map.remove(name);
-            return Change::Clear;
-        }
-        self.flag(name).map_or(Change::Keep, Change::Set)
+        if self.takes_null(name) { Change::Clear } else { self.flag(name).map_or(Change::Keep, Change::Set) }
     }
 
     /// A whole number.
@@ -136,6 +159,17 @@ impl Fields {
         self.take(name, "an object of whole numbers", |value| match value {
             Value::Object(map) => map.into_iter().map(|(key, value)| Some((key, value.as_i64()?))).collect(),
             _ => None,
+        })
+    }
+
+    /// An object of whole numbers in a patch, or of null where one is taken away. The object itself must not be null.
+    pub fn changed_numbers_or_fault(&mut self, name: &'static str) -> Option<Vec<(String, Option<i64>)>> {
+        let number = |value: Value| if value.is_null() { Some(None) } else { value.as_i64().map(Some) };
+        self.or_fault(name, |fields, name| {
+            fields.take(name, "an object of whole numbers", |value| match value {
+                Value::Object(map) => map.into_iter().map(|(key, value)| Some((key, number(value)?))).collect(),
+                _ => None,
+            })
         })
     }
 
@@ -317,5 +351,21 @@ mod tests {
         faults.sort();
         let expected = [("?", "unknown_field"), ("b", "wrong_type"), ("f", "wrong_type"), ("zz", "unknown_field")];
         assert_eq!(faults, expected.map(|(field, code)| (field.to_owned(), code)));
+    }
+
+    #[test]
+    fn null_is_a_fault_where_it_has_no_meaning() {
+        let mut fields =
+            Fields::parse(br#"{"a":null,"b":null,"c":null,"d":null,"e":null,"f":null,"g":null,"h":{"k":2,"n":null}}"#)
+                .unwrap();
+        assert_eq!((fields.text_or_fault("a"), fields.texts_or_fault("b")), (None, None));
+        assert_eq!((fields.flag_or_fault("c"), fields.number_or_fault("d")), (None, None));
+        assert_eq!(fields.changed_numbers_or_fault("e"), None);
+        let numbers = [("k".to_owned(), Some(2)), ("n".to_owned(), None)];
+        assert_eq!(fields.changed_numbers_or_fault("h").unwrap(), numbers);
+        assert_eq!((fields.changed_text("f"), fields.changed_flag("g")), (Change::Clear, Change::Clear));
+        assert_eq!((fields.flag_or_fault("missing"), fields.changed_flag("missing")), (None, Change::Keep));
+        let faults: Vec<_> = fields.finish().into_iter().map(|fault| (fault.field.into_owned(), fault.code)).collect();
+        assert_eq!(faults, ["a", "b", "c", "d", "e"].map(|field| (field.to_owned(), "required")));
     }
 }

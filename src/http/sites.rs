@@ -44,6 +44,7 @@ pub struct SiteRequest {
     language: Option<String>,
     /// `name`, and `email` and `website` if visitors must give them.
     required_fields: Option<Vec<String>>,
+    /// What is missing in it stays; null takes one away.
     lengths: Option<LengthsShape>,
     /// Articles close so many days after they were made; 0: never.
     close_after_days: Option<u32>,
@@ -149,15 +150,15 @@ fn read(mut fields: Fields) -> SiteOrder {
     let raw = RawSite {
         name: fields.text_or_fault("name"),
         url: fields.changed_text("url"),
-        origins: fields.texts("origins"),
+        origins: fields.texts_or_fault("origins"),
         moderation: fields.text_or_fault("moderation"),
         articles: fields.text_or_fault("articles"),
         language: fields.text_or_fault("language"),
         settings: RawSettings {
-            required_fields: fields.texts("required_fields"),
-            lengths: fields.numbers_by_name("lengths"),
-            close_after_days: fields.number("close_after_days"),
-            languages: fields.texts("languages"),
+            required_fields: fields.texts_or_fault("required_fields"),
+            lengths: fields.changed_numbers_or_fault("lengths"),
+            close_after_days: fields.number_or_fault("close_after_days"),
+            languages: fields.texts_or_fault("languages"),
             privacy_text: match fields.changed_text("privacy_text") {
                 Change::Keep => None,
                 Change::Clear => Some(String::new()),

@@ -133,7 +133,7 @@ pub async fn list(state: web::Data<State>, moderator: Moderator<PageQuery>) -> R
 )]
 pub async fn create(state: web::Data<State>, moderator: Moderator<RequiredObject>) -> Result<HttpResponse, ApiError> {
     let (by, RequiredObject(mut fields)) = credentials(moderator);
-    let account = match fields.text("account") {
+    let account = match fields.text_or_fault("account") {
         Some(text) => text.parse().map_err(|_| Error::NotFound)?,
         None => by.access.account,
     };
@@ -155,7 +155,7 @@ fn read(mut fields: Fields, by: &Credentials, account: AccountId) -> Result<NewT
         }
     });
     let name = name.transpose().map_err(|fault| fields.faults.push(fault)).ok().flatten();
-    let scope = match fields.text("scope").map(|name| Scope::from_name(&name)) {
+    let scope = match fields.text_or_fault("scope").map(|name| Scope::from_name(&name)) {
         None => Scope::Moderate,
         Some(Some(scope)) => scope,
         Some(None) => {
@@ -163,7 +163,9 @@ fn read(mut fields: Fields, by: &Credentials, account: AccountId) -> Result<NewT
             Scope::Moderate
         }
     };
-    let days = fields.number("days").map(|days| u64::try_from(days).ok().filter(|days| (1..=MOST_DAYS).contains(days)));
+    let days = fields
+        .number_or_fault("days")
+        .map(|days| u64::try_from(days).ok().filter(|days| (1..=MOST_DAYS).contains(days)));
     let life = match days {
         None => TOKEN_LIFE,
         Some(Some(days)) => Duration::from_secs(days * 86_400),

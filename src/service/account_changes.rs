@@ -45,18 +45,20 @@ impl RawMail {
         if !named && self.quiet_to.is_none() && self.time_zone == Change::Keep {
             return Ok(None);
         }
-        let minutes = match (self.digest_minutes, before.mode) {
-            (Some(minutes), _) => minutes,
-            (None, MailMode::Digest(minutes)) => minutes.into(),
-            (None, _) => DIGEST_DEFAULT.into(),
-        };
-        let mode = match self.mail.as_deref() {
-            Some("each") => MailMode::Each,
-            Some("none") => MailMode::None,
-            Some("digest") => MailMode::digest(minutes)?,
-            Some(_) => return Err(Fault::new("mail", "unknown_value", "It must be one of: each, digest, none.")),
-            None if self.digest_minutes.is_some() => MailMode::digest(minutes)?,
-            None => before.mode,
+        let digest = self.digest_minutes.map(MailMode::digest).transpose()?;
+        let mode = match (self.mail.as_deref(), digest, before.mode) {
+            (Some("each"), ..) => MailMode::Each,
+            (Some("none"), ..) => MailMode::None,
+            (Some("digest"), Some(digest), _) => digest,
+            (Some("digest"), None, before @ MailMode::Digest(_)) | (None, None, before) => before,
+            (Some("digest"), None, _) => MailMode::Digest(DIGEST_DEFAULT),
+            (Some(_), ..) => {
+                return Err(Fault::new("mail", "unknown_value", "It must be one of: each, digest, none."));
+            }
+            (None, Some(_), MailMode::None) => {
+                return Err(Fault::new("mail", "required", "No mail is sent so far: say that it is to be a digest."));
+            }
+            (None, Some(digest), _) => digest,
         };
         Ok(Some(MailChoice { mode, quiet: self.quiet(before.quiet.as_ref())? }))
     }
@@ -147,6 +149,7 @@ impl Service {
     /// the new address has an account.
     pub async fn change_account(&self, id: AccountId, raw: RawAccount, mut faults: Vec<Fault>) -> Result<(), Error> {
         let known = self.db.read(move |conn| accounts::find(conn, id)).await?.ok_or(Error::NotFound)?;
+        let mail = raw.mail.clone();
         let change = raw.parse(self, &known.mail.choice(), &mut faults);
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
@@ -166,7 +169,9 @@ impl Service {
                     after.name.clone_from(name);
                 }
                 after.role = change.role.unwrap_or(before.role);
-                if let Some(mail) = &change.mail {
+                // Onto what is stored now: its owner may have turned it off since.
+                let mail = mail.applied(&before.mail.choice()).map_err(|fault| Error::Invalid(vec![fault]))?;
+                if let Some(mail) = &mail {
                     after.mail = mail.into();
                 }
                 match change.disabled {
@@ -178,7 +183,8 @@ impl Service {
                 if after.disabled_at.is_some() {
                     accounts::take_back_everything(tx, id, now)?;
                 }
-                accounts::update(tx, &after, change.sites.as_deref())
+                accounts::update(tx, &before, &after)?;
+                change.sites.as_ref().map_or(Ok(()), |sites| accounts::replace_sites(tx, id, sites))
             })
             .await
     }

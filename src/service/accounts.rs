@@ -98,8 +98,12 @@ impl Service {
 
     /// From now on an account wants mail so. [`Error::NotFound`] when there is no such account.
     pub async fn set_mail_choice(&self, account: AccountId, choice: MailChoice) -> Result<(), Error> {
-        let is_there = self.db.write(move |tx| accounts::set_mail_choice(tx, account, &choice)).await?;
-        if is_there { Ok(()) } else { Err(Error::NotFound) }
+        self.db
+            .write(move |tx| {
+                let found = accounts::find_to_change(tx, account)?.ok_or(Error::NotFound)?;
+                accounts::set_mail_choice(tx, found.id, &choice)
+            })
+            .await
     }
 
     /// The address of an account.

@@ -150,7 +150,7 @@ impl Service {
         let id = self.keys.read_unsubscribe_token(token).ok_or(Error::NotFound)?;
         self.db
             .write(move |tx| {
-                let choice = active_account(tx.conn(), id)?.mail_choice();
+                let choice = active(accounts::find_to_change(tx, id)?)?.mail_choice();
                 if choice.wants_mail() {
                     accounts::set_mail_choice(tx, id, &MailChoice { mode: MailMode::None, ..choice })?;
                 }
@@ -161,8 +161,11 @@ impl Service {
 }
 
 fn active_account(conn: &mut Conn, id: AccountId) -> Result<Account, Error> {
-    let account = accounts::find(conn, id)?.filter(|account| account.disabled_at.is_none());
-    account.ok_or(Error::NotFound)
+    active(accounts::find(conn, id)?)
+}
+
+fn active(account: Option<Account>) -> Result<Account, Error> {
+    account.filter(|account| account.disabled_at.is_none()).ok_or(Error::NotFound)
 }
 
 /// The moderator behind a link. [`Error::NotFound`] when they lost their rights or the site. The log tells the site even of

@@ -172,22 +172,22 @@ impl Service {
         order: SiteOrder,
         versions: Option<Vec<i64>>,
     ) -> Result<Arc<Site>, Error> {
-        let SiteOrder { raw, mut faults } = order;
-        // What is wrong is wrong whatever is stored.
-        raw.clone().apply(&mut Site::clone(&*self.sites.by_key(key.as_str())?), &self.rules.fields, &mut faults);
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
+        let SiteOrder { raw, faults } = order;
         let (key, rules, now) = (key.clone(), self.rules.fields, self.clock.now());
         let id = self
             .db
             .write(move |tx| {
                 let mut site = sites::find_to_change(tx, &key)?.ok_or(Error::NotFound)?;
-                if versions.as_ref().is_some_and(|versions| !versions.contains(&site.updated_at.0)) {
+                // Here and not before: lengths are right or wrong together with those that are stored.
+                let (seen, mut faults) = (site.updated_at, faults.clone());
+                raw.clone().apply(&mut site, &rules, &mut faults);
+                if !faults.is_empty() {
+                    return Err(Error::Invalid(faults));
+                }
+                if versions.as_ref().is_some_and(|versions| !versions.contains(&seen.0)) {
                     return Err(Error::PreconditionFailed);
                 }
-                raw.clone().apply(&mut site, &rules, &mut Vec::new());
-                let later = Timestamp(site.updated_at.0 + 1).max(now);
+                let later = Timestamp(seen.0 + 1).max(now);
                 sites::update(tx, &site, later)?;
                 Ok(site.id)
             })

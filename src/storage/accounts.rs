@@ -86,7 +86,7 @@ impl Account {
 }
 
 /// A [`MailChoice`] as it is stored.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = accounts, treat_none_as_default_value = false, treat_none_as_null = true)]
 #[diesel(check_for_backend(diesel::sqlite::Sqlite))]
 #[cfg_attr(feature = "postgres", diesel(check_for_backend(diesel::pg::Pg)))]
@@ -126,10 +126,11 @@ impl From<&MailChoice> for MailColumns {
     }
 }
 
-/// Stores how an account wants mail; `false` when there is no such account.
-pub fn set_mail_choice(tx: &mut Tx<'_>, id: AccountId, choice: &MailChoice) -> Result<bool, Error> {
+/// Stores how an account wants mail that [`find_to_change`] has given.
+pub fn set_mail_choice(tx: &mut Tx<'_>, id: AccountId, choice: &MailChoice) -> Result<(), Error> {
     let columns = MailColumns::from(choice);
-    Ok(on!(tx.conn(), |c| diesel::update(accounts::table.find(id)).set(&columns).execute(c))? == 1)
+    on!(tx.conn(), |c| diesel::update(accounts::table.find(id)).set(&columns).execute(c))?;
+    Ok(())
 }
 
 /// An access token; the secret itself is not stored.
@@ -184,27 +185,28 @@ pub fn find_to_change(tx: &mut Tx<'_>, id: AccountId) -> Result<Option<Account>,
     find(tx.conn(), id)
 }
 
-/// Writes an account that is there, and its sites if they are given. [`Error::Conflict`] when the address has another one.
-pub fn update(tx: &mut Tx<'_>, account: &Account, sites: Option<&[SiteId]>) -> Result<(), Error> {
-    let same = accounts::table.filter(accounts::email_hash.eq(&account.email_hash)).filter(accounts::id.ne(account.id));
-    let taken: Option<AccountId> = on!(tx.conn(), |c| same.select(accounts::id).get_result(c).optional())?;
-    if taken.is_some() {
-        return Err(address_is_taken());
-    }
+/// Makes the account `before`, which [`find_to_change`] has given, the account `after`. The caller has looked whether the
+/// address has another one.
+pub fn update(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), Error> {
+    // A change of keys seals addresses anew without waiting for whoever changes accounts: one that stays is not written.
+    let new_address = before.email_sealed != after.email_sealed;
     let set = (
-        accounts::email_sealed.eq(&account.email_sealed),
-        accounts::email_hash.eq(&account.email_hash),
-        accounts::name.eq(&account.name),
-        accounts::role.eq(account.role),
-        accounts::disabled_at.eq(account.disabled_at),
+        new_address
+            .then(|| (accounts::email_sealed.eq(&after.email_sealed), accounts::email_hash.eq(&after.email_hash))),
+        accounts::name.eq(&after.name),
+        accounts::role.eq(after.role),
+        accounts::disabled_at.eq(after.disabled_at),
+        (before.mail != after.mail).then_some(&after.mail),
     );
-    on!(tx.conn(), |c| diesel::update(accounts::table.find(account.id)).set((set, &account.mail)).execute(c))?;
-    if let Some(sites) = sites {
-        let before = account_sites::table.filter(account_sites::account_id.eq(account.id));
-        on!(tx.conn(), |c| diesel::delete(before).execute(c))?;
-        give_sites(tx, account.id, sites)?;
-    }
+    on!(tx.conn(), |c| diesel::update(accounts::table.find(before.id)).set(set).execute(c))?;
     Ok(())
+}
+
+/// Gives an account other sites, in place of those before.
+pub fn replace_sites(tx: &mut Tx<'_>, id: AccountId, sites: &[SiteId]) -> Result<(), Error> {
+    let before = account_sites::table.filter(account_sites::account_id.eq(id));
+    on!(tx.conn(), |c| diesel::delete(before).execute(c))?;
+    give_sites(tx, id, sites)
 }
 
 /// Whether somebody else is an administrator with all rights.

@@ -176,16 +176,15 @@ pub fn change(tx: &mut Tx<'_>, article: &Article, change: &ArticleChange) -> Res
     if after == *article {
         return Ok(after);
     }
-    // The version is a counter: others of this group may have raised it.
+    // What is not named may have been changed by another connection since `article` was read.
     let set = (
-        articles::title.eq(&after.title),
-        articles::url.eq(&after.url),
-        articles::closed.eq(after.closed),
-        articles::kept_open.eq(after.kept_open),
+        change.title.as_ref().map(|title| articles::title.eq(title)),
+        change.url.as_ref().map(|url| articles::url.eq(url)),
+        change.closed.map(|(closed, kept_open)| (articles::closed.eq(closed), articles::kept_open.eq(kept_open))),
         articles::version.eq(articles::version + 1),
     );
-    on!(tx.conn(), |c| diesel::update(articles::table.find(after.id)).set(set).execute(c))?;
-    after.version += 1;
+    let row = articles::table.find(article.id);
+    let after = on!(tx.conn(), |c| diesel::update(row).set(set).returning(Article::as_returning()).get_result(c))?;
     tx.changed(Source::Article(after.id));
     tx.changed(Source::Site(after.site_id));
     Ok(after)

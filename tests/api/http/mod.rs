@@ -13,6 +13,7 @@ mod moderation;
 mod order;
 mod outbox;
 mod own;
+mod patches;
 mod privacy;
 mod races;
 mod reading;

@@ -94,6 +94,9 @@ fn what_the_command_line_changes_reaches_a_running_service() {
     wait_until("the new settings are known", || form()["close_after_days"] == 30);
     let field = |name: &str| form()["fields"].as_array().unwrap().iter().find(|f| f["name"] == name).unwrap().clone();
     assert_eq!((&field("email")["required"], &field("body")["min_length"]), (&json!(false), &json!(5)));
+    installation.done(&["site", "set", "blog", "--length", "body_max=400"]);
+    wait_until("the new length is known", || field("body")["max_length"] == 400);
+    assert_eq!(field("body")["min_length"], Value::Null, "in place of those before");
     let token = installation.token("admin");
     let summary = || {
         Client::new()
