@@ -72,6 +72,8 @@ pub struct Account {
     pub created_at: Timestamp,
     /// When it lost every right.
     pub disabled_at: Option<Timestamp>,
+    /// When it was last disabled or got another address: links in mails that were made until then are dead.
+    pub links_from: Option<Timestamp>,
 }
 
 impl Account {
@@ -197,6 +199,7 @@ pub fn update(tx: &mut Tx<'_>, account: &Account, sites: Option<&[SiteId]>) -> R
         accounts::name.eq(&account.name),
         accounts::role.eq(account.role),
         accounts::disabled_at.eq(account.disabled_at),
+        accounts::links_from.eq(account.links_from),
     );
     on!(tx.conn(), |c| diesel::update(accounts::table.find(account.id)).set((set, &account.mail)).execute(c))?;
     if let Some(sites) = sites {
