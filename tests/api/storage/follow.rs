@@ -1,6 +1,8 @@
 //! Following the event log: each entry once, whatever the order of the commits.
 
+use std::collections::HashSet;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use afterword::domain::ids::EventId;
 use afterword::storage::{Conn, Db, follow};
@@ -156,13 +158,20 @@ async fn on_postgres_an_open_transaction_costs_nothing() {
     })
     .await
     .unwrap();
-    let first = next(&db, &mut position).await;
-    assert_eq!(first.len(), follow::AT_ONCE);
-    let second = next(&db, &mut position).await;
-    assert_eq!(second.len(), count - follow::AT_ONCE);
-    assert!(second.iter().all(|id| !first.contains(id)), "nothing twice");
-    assert!(next(&db, &mut position).await.is_empty());
-    assert!(format!("{position:?}").len() <= size + 40, "nothing is kept of what was told");
+    let mut told: HashSet<EventId> = next(&db, &mut position).await.into_iter().collect();
+    assert_eq!(told.len(), follow::AT_ONCE);
+    // A number may be that of a transaction of another test on this server: its entry comes when that one ends.
+    for _ in 0..1000 {
+        for id in next(&db, &mut position).await {
+            assert!(told.insert(id), "nothing twice");
+        }
+        if told.len() == count {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told.len(), count, "nothing is lost");
+    assert!(format!("{position:?}").len() < size + 4000, "nothing is kept of what was told");
     drop(go);
     slow.await.unwrap().unwrap();
     assert_eq!(next(&db, &mut position).await.len(), 1, "the one that was open");
