@@ -27,6 +27,7 @@ pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
 use crate::domain::ids::{AccountId, AuthorId, SiteId};
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 
 /// Where a sealed value lies. It is part of what is authenticated, so that a value cannot be moved to another row.
@@ -294,15 +295,18 @@ impl Keys {
         DecisionLink::of_claims(&self.link_claims(Errand::Decide, token)?)
     }
 
-    /// The token of a link in a mail that turns an account's mail off. It has no end of its own.
-    pub fn unsubscribe_token(&self, account: AccountId) -> String {
-        self.link_token(Errand::Unsubscribe, account.as_bytes())
+    /// The token of a link in a mail that turns an account's mail off, made at that time. It has no end of its own.
+    pub fn unsubscribe_token(&self, account: AccountId, made_at: Timestamp) -> String {
+        let claims = [account.as_bytes().as_slice(), &made_at.0.to_be_bytes()].concat();
+        self.link_token(Errand::Unsubscribe, &claims)
     }
 
-    /// Whose mail such a token turns off; none for a text that is no token of ours.
-    pub fn read_unsubscribe_token(&self, token: &str) -> Option<AccountId> {
+    /// Whose mail such a token turns off, and when it was made; none for a text that is no token of ours.
+    pub fn read_unsubscribe_token(&self, token: &str) -> Option<(AccountId, Timestamp)> {
         let claims = self.link_claims(Errand::Unsubscribe, token)?;
-        uuid::Uuid::from_slice(&claims).ok().map(AccountId)
+        let (account, made_at) = claims.split_first_chunk::<16>()?;
+        let made_at = i64::from_be_bytes(made_at.try_into().ok()?);
+        Some((AccountId(uuid::Uuid::from_bytes(*account)), Timestamp(made_at)))
     }
 
     fn link_token(&self, errand: Errand, claims: &[u8]) -> String {

@@ -106,13 +106,15 @@ mod tests {
             assert_eq!(keys.read_decision_token(&keys.decision_token(&link(n))), Some(link(n)));
         }
         let account = AccountId(Uuid::from_u128(5));
-        assert_eq!(keys.read_unsubscribe_token(&keys.unsubscribe_token(account)), Some(account));
+        let stop = keys.unsubscribe_token(account, Timestamp(7));
+        assert_eq!(keys.read_unsubscribe_token(&stop), Some((account, Timestamp(7))));
     }
 
     #[test]
     fn it_lives_as_long_as_its_key() {
         let (old, both, new) = (keys(&[1]), keys(&[2, 1]), keys(&[2]));
-        let (decide, stop) = (old.decision_token(&link(9)), old.unsubscribe_token(AccountId(Uuid::from_u128(5))));
+        let (decide, stop) =
+            (old.decision_token(&link(9)), old.unsubscribe_token(AccountId(Uuid::from_u128(5)), Timestamp(7)));
         assert!(both.read_decision_token(&decide).is_some() && both.read_unsubscribe_token(&stop).is_some());
         assert!(new.read_decision_token(&decide).is_none() && new.read_unsubscribe_token(&stop).is_none());
     }
@@ -155,7 +157,8 @@ mod tests {
             refused(&format!(" {token}"));
         }
         assert!(tried > 100_000, "{tried}");
-        let (decide, stop) = (keys.decision_token(&link(1)), keys.unsubscribe_token(AccountId(Uuid::from_u128(1))));
+        let (decide, stop) =
+            (keys.decision_token(&link(1)), keys.unsubscribe_token(AccountId(Uuid::from_u128(1)), Timestamp(7)));
         assert_eq!(keys.read_unsubscribe_token(&decide), None, "each kind has a key of its own");
         assert_eq!(keys.read_decision_token(&stop), None);
     }

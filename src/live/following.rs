@@ -14,10 +14,11 @@ const LOOK: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(20);
 
 pub(super) async fn follow(live: Arc<Live>) {
-    let mut failing = false;
+    let (mut failing, mut is_behind) = (false, false);
     loop {
         tokio::select! {
             () = live.stop.cancelled() => {}
+            () = std::future::ready(()), if is_behind => {}
             () = live.db.log_has_grown().notified() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
@@ -28,11 +29,11 @@ pub(super) async fn follow(live: Arc<Live>) {
         };
         let read = live.db.read(move |conn| {
             let (end, ids) = follow::next(conn, &from)?;
-            Ok((end, follow::entries(conn, &ids)?))
+            Ok((end, ids.len() >= follow::AT_ONCE, follow::entries(conn, &ids)?))
         });
         match read.await {
-            Ok((end, entries)) => {
-                failing = false;
+            Ok((end, more, entries)) => {
+                (failing, is_behind) = (false, more);
                 *position = Some(end);
                 for (number, entry) in entries.iter().enumerate() {
                     live.tell(&queue::topics(entry), &Arc::new(queue::frame(entry)));
@@ -45,7 +46,7 @@ pub(super) async fn follow(live: Arc<Live>) {
             // It goes on where it was.
             Err(error) if !failing => {
                 tracing::warn!(%error, cause = error.inside(), "the event log cannot be followed; it is tried again");
-                failing = true;
+                (failing, is_behind) = (true, false);
             }
             Err(_) => {}
         }

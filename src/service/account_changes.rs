@@ -164,6 +164,8 @@ impl Service {
                     refuse_taken(tx, id, hashes)?;
                     let sealed = sealer_in(tx, &keys)?.seal_email(email_place(&id), email.as_str())?;
                     (after.email_sealed, after.email_hash) = sealed;
+                    // Not when it is the same address under another key.
+                    after.links_from = if hashes.contains(&before.email_hash) { before.links_from } else { Some(now) };
                 }
                 if let Some(name) = &change.name {
                     after.name.clone_from(name);
@@ -175,7 +177,7 @@ impl Service {
                     after.mail = mail.into();
                 }
                 match change.disabled {
-                    Some(true) => after.disabled_at = before.disabled_at.or(Some(now)),
+                    Some(true) => (after.disabled_at, after.links_from) = (before.disabled_at.or(Some(now)), Some(now)),
                     Some(false) => after.disabled_at = None,
                     None => {}
                 }

@@ -74,6 +74,7 @@ impl Service {
             mail: (&details.mail.unwrap_or(MailChoice { mode, quiet: None })).into(),
             created_at: self.clock.now(),
             disabled_at: None,
+            links_from: None,
         };
         let keys = self.keys.clone();
         self.db

@@ -135,22 +135,22 @@ impl Service {
 
     /// The token that turns an account's mail off.
     pub fn unsubscribe_token(&self, account: AccountId) -> String {
-        self.keys.unsubscribe_token(account)
+        self.keys.unsubscribe_token(account, self.clock.now())
     }
 
     /// Whether the account behind such a token gets mail now. [`Error::NotFound`] for a token that is not ours or whose
     /// account has lost its rights.
     pub async fn gets_mail(&self, token: &str) -> Result<bool, Error> {
-        let id = self.keys.read_unsubscribe_token(token).ok_or(Error::NotFound)?;
-        self.db.read(move |conn| Ok(active_account(conn, id)?.mail_choice().wants_mail())).await
+        let (id, made_at) = self.keys.read_unsubscribe_token(token).ok_or(Error::NotFound)?;
+        self.db.read(move |conn| Ok(active_account(conn, id, made_at)?.mail_choice().wants_mail())).await
     }
 
     /// Turns that account's mail off; its quiet hours stay for when it is turned on again. Errors as [`Service::gets_mail`].
     pub async fn unsubscribe(&self, token: &str) -> Result<(), Error> {
-        let id = self.keys.read_unsubscribe_token(token).ok_or(Error::NotFound)?;
+        let (id, made_at) = self.keys.read_unsubscribe_token(token).ok_or(Error::NotFound)?;
         self.db
             .write(move |tx| {
-                let choice = active(accounts::find_to_change(tx, id)?)?.mail_choice();
+                let choice = active(accounts::find_to_change(tx, id)?, made_at)?.mail_choice();
                 if choice.wants_mail() {
                     accounts::set_mail_choice(tx, id, &MailChoice { mode: MailMode::None, ..choice })?;
                 }
@@ -160,19 +160,24 @@ impl Service {
     }
 }
 
-fn active_account(conn: &mut Conn, id: AccountId) -> Result<Account, Error> {
-    active(accounts::find(conn, id)?)
+/// The account behind a link made at that time. [`Error::NotFound`] when it is disabled, or was since, or has had another
+/// address: then somebody else may have the mail.
+fn active_account(conn: &mut Conn, id: AccountId, made_at: Timestamp) -> Result<Account, Error> {
+    active(accounts::find(conn, id)?, made_at)
 }
 
-fn active(account: Option<Account>) -> Result<Account, Error> {
-    account.filter(|account| account.disabled_at.is_none()).ok_or(Error::NotFound)
+fn active(account: Option<Account>, made_at: Timestamp) -> Result<Account, Error> {
+    let alive = |account: &Account| {
+        account.disabled_at.is_none() && account.links_from.is_none_or(|links_from| made_at > links_from)
+    };
+    account.filter(alive).ok_or(Error::NotFound)
 }
 
 /// The moderator behind a link. [`Error::NotFound`] when they lost their rights or the site. The log tells the site even of
 /// a comment that is gone.
 fn holder(conn: &mut Conn, link: &DecisionLink, log: &[Event]) -> Result<Access, Error> {
     let site = log.last().ok_or(Error::NotFound)?.site_id;
-    let account = active_account(conn, link.account)?;
+    let account = active_account(conn, link.account, link.ends_at.minus(LINK_LIFE))?;
     let sites = accounts::sites_of(conn, account.id)?;
     let access = Access { account: account.id, name: account.name, role: account.role, sites };
     access.require(site)?;

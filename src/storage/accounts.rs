@@ -72,6 +72,8 @@ pub struct Account {
     pub created_at: Timestamp,
     /// When it lost every right.
     pub disabled_at: Option<Timestamp>,
+    /// When it was last disabled or got another address: links in mails that were made until then are dead.
+    pub links_from: Option<Timestamp>,
 }
 
 impl Account {
@@ -196,6 +198,7 @@ pub fn update(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), 
         accounts::name.eq(&after.name),
         accounts::role.eq(after.role),
         accounts::disabled_at.eq(after.disabled_at),
+        accounts::links_from.eq(after.links_from),
         (before.mail != after.mail).then_some(&after.mail),
     );
     on!(tx.conn(), |c| diesel::update(accounts::table.find(before.id)).set(set).execute(c))?;

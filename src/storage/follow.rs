@@ -1,7 +1,8 @@
 //! Following the event log as it grows, without losing an entry: transactions end in another order than that in which their
-//! ids were made, and instances have clocks of their own. PostgreSQL therefore numbers entries by their transactions: what
-//! is not older than the oldest open transaction is read again, and told once. An SQLite file has one writer at a time,
-//! which makes ids inside its transaction: they are in the order of the commits.
+//! ids were made, and instances have clocks of their own. PostgreSQL therefore numbers entries by their transactions, and
+//! the position is a snapshot: which of them had ended. What had not is looked for by its number, so that a transaction which
+//! stays open for hours costs one look at an index, and nothing is read twice. An SQLite file has one writer at a time, which
+//! makes ids inside its transaction: they are in the order of the commits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -22,21 +23,25 @@ const ONE_CLOCK: Duration = Duration::from_secs(1);
 /// been committed after it.
 const STRAGGLERS: Duration = Duration::from_secs(10);
 
+/// Entries of one round on PostgreSQL, about: a transaction is read whole. What is left comes with the next round. An estimate:
+/// so many are some megabytes with what stands around them.
+pub const AT_ONCE: usize = 5000;
+
 /// How far the log was followed.
 #[derive(Debug, Clone)]
-pub struct Position {
-    from: From,
-    /// What lies after `from` and was told.
-    told: BTreeSet<EventId>,
-}
+pub struct Position(Reached);
 
-#[derive(Debug, Clone, Copy)]
-enum From {
-    /// Entries whose ids are not smaller.
-    Id(EventId),
-    /// Entries of this transaction and later ones.
+#[derive(Debug, Clone)]
+enum Reached {
+    Ids {
+        /// Entries whose ids are not smaller.
+        from: EventId,
+        /// What lies after `from` and was told.
+        told: BTreeSet<EventId>,
+    },
+    /// Entries of transactions that had not ended then.
     #[cfg(feature = "postgres")]
-    Transaction(i64),
+    Snapshot(postgres::Snapshot),
 }
 
 /// An entry with what stands around it now.
@@ -54,7 +59,7 @@ pub struct Happened {
 
 /// The end of the log: what is there now counts as told.
 pub fn end(conn: &mut Conn) -> Result<Position, Error> {
-    let start = match conn {
+    match conn {
         Conn::Sqlite(_) => {
             let newest: Option<EventId> = on!(&mut *conn, |c| events::table
                 .select(events::id)
@@ -62,37 +67,34 @@ pub fn end(conn: &mut Conn) -> Result<Position, Error> {
                 .limit(1)
                 .get_result(c)
                 .optional())?;
-            From::Id(before(newest.unwrap_or(EventId(Uuid::nil())), ONE_CLOCK))
+            let from = before(newest.unwrap_or(EventId(Uuid::nil())), ONE_CLOCK);
+            Ok(next(conn, &Position(Reached::Ids { from, told: BTreeSet::new() }))?.0)
         }
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => From::Transaction(postgres::horizon(c)?),
-    };
-    Ok(next(conn, &Position { from: start, told: BTreeSet::new() })?.0)
+        Conn::Postgres(c) => Ok(Position(Reached::Snapshot(postgres::now(c)?))),
+    }
 }
 
-/// The entries that came since, in the order of their commits as far as it is known, and where the log ends now.
+/// The entries that came since, in the order of their commits as far as it is known, and how far the log is told with them.
+/// There may be more.
 pub fn next(conn: &mut Conn, position: &Position) -> Result<(Position, Vec<EventId>), Error> {
-    let (rows, from) = match (conn, position.from) {
+    match (conn, &position.0) {
         #[cfg(feature = "postgres")]
-        (Conn::Postgres(c), From::Transaction(from)) => {
-            // Asked first: whoever is older has ended, and the rows are there when they are looked for.
-            let horizon = postgres::horizon(c)?;
-            let rows = postgres::since(c, from)?;
-            let told = rows.iter().filter(|row| row.tx >= horizon).map(|row| row.id).collect();
-            let ids: Vec<EventId> = rows.iter().map(|row| row.id).collect();
-            (ids, Position { from: From::Transaction(horizon), told })
+        (Conn::Postgres(c), Reached::Snapshot(seen)) => {
+            let (seen, ids) = postgres::since(c, seen)?;
+            Ok((Position(Reached::Snapshot(seen)), ids))
         }
-        (conn, From::Id(from)) => {
+        (conn, Reached::Ids { from, told }) => {
             let ids: Vec<EventId> =
                 on!(conn, |c| events::table.filter(events::id.ge(from)).select(events::id).order(events::id).load(c))?;
-            let from = ids.last().map_or(from, |newest| before(*newest, ONE_CLOCK).max(from));
-            let told = ids.iter().copied().filter(|id| *id >= from).collect();
-            (ids, Position { from: From::Id(from), told })
+            let from = ids.last().map_or(*from, |newest| before(*newest, ONE_CLOCK).max(*from));
+            let now_told = ids.iter().copied().filter(|id| *id >= from).collect();
+            let new = ids.into_iter().filter(|id| !told.contains(id)).collect();
+            Ok((Position(Reached::Ids { from, told: now_told }), new))
         }
         #[cfg(feature = "postgres")]
-        (Conn::Sqlite(_), From::Transaction(_)) => return Err(Error::internal("a position of another database")),
-    };
-    Ok((from, rows.into_iter().filter(|id| !position.told.contains(id)).collect()))
+        (Conn::Sqlite(_), Reached::Snapshot(_)) => Err(Error::internal("a position of another database")),
+    }
 }
 
 /// What was written after an entry, in order: at most `limit` entries, `None` when there are more or the entry is not there.
@@ -140,43 +142,85 @@ fn before(id: EventId, time: Duration) -> EventId {
 #[cfg(feature = "postgres")]
 mod postgres {
     use diesel::prelude::*;
-    use diesel::sql_types::BigInt;
+    use diesel::sql_types::{Array, BigInt, Nullable, Text};
 
-    use super::{STRAGGLERS, before};
+    use super::{AT_ONCE, STRAGGLERS, before};
     use crate::domain::ids::EventId;
     use crate::error::Error;
     use crate::storage::postgres::PgConn;
     use crate::storage::types::Uid;
 
+    /// Which transactions had ended: those before `end` that are not `open`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Snapshot {
+        end: i64,
+        open: Vec<i64>,
+    }
+
+    impl Snapshot {
+        /// As PostgreSQL writes it: the oldest that is open, the end, those that are open.
+        fn parse(text: &str) -> Option<Self> {
+            let mut parts = text.split(':').skip(1);
+            let end = parts.next()?.parse().ok()?;
+            let open = parts.next()?.split(',').filter(|number| !number.is_empty());
+            Some(Self { end, open: open.map(|number| number.parse().ok()).collect::<Option<_>>()? })
+        }
+
+        /// What of it is known when no transaction after `last` was read.
+        fn up_to(mut self, last: i64) -> Self {
+            self.end = self.end.min(last + 1);
+            self.open.retain(|tx| *tx < self.end);
+            self
+        }
+    }
+
     #[derive(QueryableByName)]
-    struct Horizon {
-        #[diesel(sql_type = BigInt)]
-        horizon: i64,
+    struct Found {
+        #[diesel(sql_type = Text)]
+        now: String,
+        #[diesel(sql_type = Nullable<Uid>)]
+        id: Option<EventId>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        tx: Option<i64>,
     }
 
     #[derive(QueryableByName)]
     pub struct Row {
         #[diesel(sql_type = Uid)]
         pub id: EventId,
-        #[diesel(sql_type = BigInt)]
-        pub tx: i64,
     }
 
-    /// The oldest transaction that is open; all before it have ended.
-    pub fn horizon(c: &mut PgConn) -> Result<i64, Error> {
-        let query = diesel::sql_query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon");
-        let Horizon { horizon } = query.get_result(c)?;
-        Ok(horizon)
+    fn parsed(text: &str) -> Result<Snapshot, Error> {
+        Snapshot::parse(text).ok_or_else(|| Error::internal("a snapshot of an unknown form"))
     }
 
-    /// The rows of a transaction and of later ones. A database that was restored from a dump has numbers of another server,
-    /// which may lie ahead: they are not of this one until it gets there.
-    pub fn since(c: &mut PgConn, from: i64) -> Result<Vec<Row>, Error> {
+    /// Which transactions have ended now.
+    pub fn now(c: &mut PgConn) -> Result<Snapshot, Error> {
+        let query = "SELECT pg_current_snapshot()::text AS now, NULL::uuid AS id, NULL::bigint AS tx";
+        let found: Found = diesel::sql_query(query).get_result(c)?;
+        parsed(&found.now)
+    }
+
+    /// The rows of transactions that had not ended then and have now: of those that were open all, of later ones about
+    /// [`AT_ONCE`], whole transactions. A database that was restored from a dump has numbers of another server: those that lie
+    /// ahead, or are open here, are not of this one until it gets there.
+    pub fn since(c: &mut PgConn, seen: &Snapshot) -> Result<(Snapshot, Vec<EventId>), Error> {
+        let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+        // One statement, so that its rows and its snapshot are of one moment.
         let query = diesel::sql_query(
-            "SELECT id, tx FROM events WHERE tx >= $1 \
-             AND tx < pg_snapshot_xmax(pg_current_snapshot())::text::bigint ORDER BY tx, id",
+            "SELECT s.now::text AS now, e.id, e.tx FROM (SELECT pg_current_snapshot() AS now) s LEFT JOIN LATERAL (\
+             (SELECT id, tx FROM events WHERE tx = ANY($2) AND pg_visible_in_snapshot(tx::text::xid8, s.now)) UNION ALL \
+             (SELECT id, tx FROM events WHERE tx >= $1 AND tx < pg_snapshot_xmax(s.now)::text::bigint \
+             AND pg_visible_in_snapshot(tx::text::xid8, s.now) ORDER BY tx FETCH FIRST ($3) ROWS WITH TIES)\
+             ) e ON true ORDER BY e.tx, e.id",
         );
-        Ok(query.bind::<BigInt, _>(from).load(c)?)
+        let query = query.bind::<BigInt, _>(seen.end).bind::<Array<BigInt>, _>(&seen.open).bind::<BigInt, _>(limit);
+        let found: Vec<Found> = query.load(c)?;
+        let now = parsed(&found.first().ok_or_else(|| Error::internal("a snapshot is always there"))?.now)?;
+        let later = found.iter().filter(|row| row.tx >= Some(seen.end)).count();
+        let last = found.last().and_then(|row| row.tx);
+        let reached = if let (true, Some(last)) = (later >= AT_ONCE, last) { now.up_to(last) } else { now };
+        Ok((reached, found.into_iter().filter_map(|row| row.id).collect()))
     }
 
     /// What later transactions wrote, and what was written shortly before and may have been committed after it.

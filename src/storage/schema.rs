@@ -185,6 +185,7 @@ table! {
         quiet_from -> Nullable<SmallInt>,
         quiet_to -> Nullable<SmallInt>,
         time_zone -> Nullable<Text>,
+        links_from -> Nullable<BigInt>,
     }
 }
 

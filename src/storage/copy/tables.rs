@@ -282,6 +282,7 @@ rows! {
         quiet_from: Option<i16>,
         quiet_to: Option<i16>,
         time_zone: Option<String>,
+        links_from: Option<i64>,
     }
 
     account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {

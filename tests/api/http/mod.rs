@@ -2,6 +2,7 @@
 
 mod administration;
 mod corpora;
+mod dead_links;
 mod errors;
 mod form;
 mod hostile;

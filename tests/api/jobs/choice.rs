@@ -17,6 +17,7 @@ use crate::support::rows;
 
 on_both_databases!(
     a_digest_gathers_for_its_time,
+    a_digest_has_links_for_edits,
     quiet_hours_end_with_one_digest,
     a_digest_that_is_due_in_quiet_hours_comes_afterwards,
     a_choice_counts_when_the_mail_leaves,
@@ -68,6 +69,30 @@ async fn a_digest_gathers_for_its_time(backend: Backend) {
     assert!(mails(&app).await.is_empty());
     app.clock.advance(Duration::from_hours(24));
     assert_eq!(mails(&app).await.len(), 1);
+}
+
+/// A public comment whose new text waits is among what a digest quotes, with the new text.
+async fn a_digest_has_links_for_edits(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let moderator = app.default_moderator().await;
+    choose(&app, MailMode::Digest(90), None).await;
+    let sent = app.submit(&comment("first text.")).await;
+    let id = sent.json()["comment"]["id"].as_str().unwrap().to_owned();
+    moderator.decide(&id, "approve").await.expect(200);
+    let request = app.request(reqwest::Method::PATCH, &format!("/api/v1/comments/{id}"));
+    let request = request.bearer_auth(sent.json()["author_token"].as_str().unwrap());
+    let request = request.header("content-type", "application/merge-patch+json");
+    app.send(request.body(json!({"body": "second text."}).to_string())).await.expect(202);
+    app.comment("a newer comment.").await;
+    app.run_jobs().await;
+    app.clock.advance(Duration::from_mins(91));
+    let left = mails(&app).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].header("Subject"), "2 comments are waiting for moderation");
+    assert_eq!(left[0].links("/m/").len(), 6, "three links for each");
+    let at = |text: &str| left[0].text.find(text);
+    assert!(at("a newer comment.").unwrap() < at("second text.").unwrap(), "{}", left[0].text);
+    assert!(!left[0].text.contains("And "), "{}", left[0].text);
 }
 
 /// The clock of the tests starts at midnight UTC: nine in the morning in Tokyo, one in Berlin.

@@ -67,7 +67,8 @@ fn links_of(installation: &Installation) -> Vec<String> {
     let (comment, account) = (CommentId(uuid(1)), AccountId(uuid(2)));
     let ends_at = Timestamp(i64::MAX / 2);
     let decide = DecisionLink { comment, version: 1, decision: Decision::Approve, account, ends_at };
-    vec![format!("/m/{}", keys.decision_token(&decide)), format!("/u/{}", keys.unsubscribe_token(account))]
+    let stop = keys.unsubscribe_token(account, Timestamp(i64::MAX / 2));
+    vec![format!("/m/{}", keys.decision_token(&decide)), format!("/u/{stop}")]
 }
 
 fn listen(installation: &Installation, secrets: &[String]) {

@@ -52,6 +52,7 @@ async fn fill(service: &Service) {
         mail: (&MailChoice { mode: MailMode::Each, quiet: None }).into(),
         created_at: NOW,
         disabled_at: None,
+        links_from: None,
     };
     let token = Token {
         id: TokenId(rows::uuid(51)),

@@ -1,6 +1,8 @@
 //! Following the event log: each entry once, whatever the order of the commits.
 
+use std::collections::HashSet;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use afterword::domain::ids::EventId;
 use afterword::storage::{Conn, Db, follow};
@@ -114,4 +116,74 @@ async fn on_postgres_a_late_commit_is_not_lost() {
     assert!(next(&db, &mut position).await.is_empty());
     let missed = db.read(|conn| follow::missed(conn, EventId(rows::uuid(32)), 100)).await.unwrap().unwrap();
     assert!(missed.contains(&EventId(rows::uuid(20))), "it was written shortly before");
+}
+
+/// However long a transaction stays open, what came since is told once and not kept, in rounds that have an end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_an_open_transaction_costs_nothing() {
+    let database = TestDatabase::new(Backend::Postgres);
+    let db = database.open();
+    write(&db, 10..11).await;
+    let (inside, is_inside) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let slow = db.clone();
+    let slow = tokio::spawn(async move {
+        slow.write(move |tx| {
+            insert(
+                tx.conn(),
+                "SELECT '00000000-0000-7000-8000-000000000001'::uuid, pg_current_xact_id()::text::bigint",
+            )?;
+            let _ = inside.send(());
+            let _ = gone.recv(); // It ends when the sender goes.
+            Ok(())
+        })
+        .await
+    });
+    tokio::task::spawn_blocking(move || is_inside.recv().unwrap()).await.unwrap();
+    let mut position = db.read(follow::end).await.unwrap();
+    let size = format!("{position:?}").len();
+    let count = follow::AT_ONCE + 1000;
+    db.write(move |tx| {
+        let Conn::Postgres(c) = tx.conn() else { panic!("it is PostgreSQL") };
+        // Each block with a handler takes a number of its own: as many transactions as entries.
+        c.batch_execute(&format!(
+            "DO $$ BEGIN FOR n IN 1..{count} LOOP \
+             BEGIN INSERT INTO meta (key, value) VALUES ('n' || n, ''); EXCEPTION WHEN OTHERS THEN RAISE; END; \
+             END LOOP; DELETE FROM meta WHERE key LIKE 'n%' AND value = ''; END $$"
+        ))?;
+        let rows = format!(
+            "SELECT gen_random_uuid(), pg_current_xact_id()::text::bigint + n FROM generate_series(1, {count}) n"
+        );
+        insert(tx.conn(), &rows)
+    })
+    .await
+    .unwrap();
+    let mut told: HashSet<EventId> = next(&db, &mut position).await.into_iter().collect();
+    assert_eq!(told.len(), follow::AT_ONCE);
+    // A number may be that of a transaction of another test on this server: its entry comes when that one ends.
+    for _ in 0..1000 {
+        for id in next(&db, &mut position).await {
+            assert!(told.insert(id), "nothing twice");
+        }
+        if told.len() == count {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told.len(), count, "nothing is lost");
+    assert!(format!("{position:?}").len() < size + 4000, "nothing is kept of what was told");
+    drop(go);
+    slow.await.unwrap().unwrap();
+    assert_eq!(next(&db, &mut position).await.len(), 1, "the one that was open");
+    assert!(next(&db, &mut position).await.is_empty());
+}
+
+fn insert(conn: &mut Conn, new: &str) -> Result<(), afterword::error::Error> {
+    let Conn::Postgres(c) = conn else { panic!("it is PostgreSQL") };
+    let (site, comment) = (rows::uuid(1), rows::uuid(10));
+    let sql = format!(
+        "INSERT INTO events (id, site_id, comment_id, at, action, via, tx) \
+         SELECT new.id, '{site}', '{comment}', 0, 0, 4, new.tx FROM ({new}) AS new (id, tx)"
+    );
+    Ok(c.batch_execute(&sql)?)
 }
