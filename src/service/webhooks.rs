@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::keys::{Keys, Place, Sealer, new_webhook_secret};
 use crate::storage::comments::Comment;
 use crate::storage::events::NewEvent;
-use crate::storage::webhook_queue::{self, Delivery, QueuedEvent};
+use crate::storage::webhook_queue::{self, BY_HAND_DUE, Delivery, QueuedEvent};
 use crate::storage::webhooks::{self, Webhook, events_json};
 use crate::storage::{Tx, meta};
 
@@ -318,7 +318,7 @@ impl Service {
             comment_status: None,
             comment_version: 0,
             by_hand: true,
-            due_at: now,
+            due_at: BY_HAND_DUE,
             claim: None,
             attempts: 0,
             created_at: now,
@@ -343,7 +343,7 @@ impl Service {
             comment_status: delivery.comment_status,
             comment_version: 0,
             by_hand: true,
-            due_at: now,
+            due_at: BY_HAND_DUE,
             claim: None,
             attempts: 0,
             created_at: now,
