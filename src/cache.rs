@@ -53,11 +53,25 @@ pub struct Ready {
     plain: Form,
     gzip: OnceLock<Form>,
     brotli: OnceLock<Form>,
+    effort: Effort,
     made_at: Moment,
     sources: Vec<Source>,
     /// When it is true no longer, whatever is committed; none: never.
     ends_at: Option<Timestamp>,
 }
+
+/// How hard the compressors try.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    gzip: u32,
+    brotli: u32,
+}
+
+/// For what changes with the next comment.
+const PASSING: Effort = Effort { gzip: 6, brotli: 5 };
+
+/// For what is packed once and sent as long as the program runs.
+const LASTING: Effort = Effort { gzip: 9, brotli: 11 };
 
 /// A moment in the order of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +86,7 @@ impl Ready {
             plain: Form { etag: tag(&digest, ""), bytes: body.into() },
             gzip: OnceLock::new(),
             brotli: OnceLock::new(),
+            effort: PASSING,
             made_at,
             sources,
             ends_at: None,
@@ -90,6 +105,11 @@ impl Ready {
         Self::new(content_type, body, Moment(0), Vec::new())
     }
 
+    /// An answer that stays as it is as long as the program runs, and is worth packing as tightly as can be.
+    pub fn lasting(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { effort: LASTING, ..Self::unkept(content_type, body) }
+    }
+
     /// The bytes in the best form that the client takes; small ones as they are. Compressed once, when first asked for.
     pub fn form(&self, wanted: Encoding) -> (Encoding, &Form) {
         if self.plain.bytes.len() < WORTH_COMPRESSING {
@@ -97,15 +117,17 @@ impl Ready {
         }
         let form = match wanted {
             Encoding::Identity => &self.plain,
-            Encoding::Gzip => self.gzip.get_or_init(|| self.packed("-gzip", gzip)),
-            Encoding::Brotli => self.brotli.get_or_init(|| self.packed("-br", brotli)),
+            Encoding::Gzip => self.gzip.get_or_init(|| self.packed("-gzip", gzip(&self.plain.bytes, self.effort.gzip))),
+            Encoding::Brotli => {
+                self.brotli.get_or_init(|| self.packed("-br", brotli(&self.plain.bytes, self.effort.brotli)))
+            }
         };
         (wanted, form)
     }
 
-    fn packed(&self, suffix: &str, pack: fn(&[u8]) -> Vec<u8>) -> Form {
+    fn packed(&self, suffix: &str, bytes: Vec<u8>) -> Form {
         let digest = String::from_utf8_lossy(&self.plain.etag);
-        Form { etag: tag(digest.trim_matches('"'), suffix), bytes: pack(&self.plain.bytes).into() }
+        Form { etag: tag(digest.trim_matches('"'), suffix), bytes: bytes.into() }
     }
 
     /// Bytes that it may come to take, with both compressed forms.
@@ -118,16 +140,16 @@ fn tag(digest: &str, suffix: &str) -> Bytes {
     format!("\"{digest}{suffix}\"").into()
 }
 
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(6));
+fn gzip(body: &[u8], level: u32) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 3), flate2::Compression::new(level));
     // Writing into memory does not fail.
     let _ = packer.write_all(body);
     packer.finish().unwrap_or_default()
 }
 
-fn brotli(body: &[u8]) -> Vec<u8> {
+fn brotli(body: &[u8], quality: u32) -> Vec<u8> {
     let mut packed = Vec::with_capacity(body.len() / 3);
-    let mut packer = brotli::CompressorWriter::new(&mut packed, 4096, 5, 20);
+    let mut packer = brotli::CompressorWriter::new(&mut packed, 4096, quality, 20);
     let _ = packer.write_all(body);
     drop(packer);
     packed

@@ -35,6 +35,11 @@ pub fn public_answer(request: &HttpRequest, content_type: &'static str, body: Ve
     send(request.headers(), &Ready::unkept(content_type, body))
 }
 
+/// An answer that is kept elsewhere.
+pub fn kept_answer(request: &HttpRequest, ready: &Ready) -> HttpResponse {
+    send(request.headers(), ready)
+}
+
 /// JSON that is the same for everybody.
 pub fn json<T: serde::Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {
     Ok(serde_json::to_vec(answer).map_err(Error::internal)?)

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod articles;
+mod assets;
 mod comments;
 mod decisions;
 mod encoding;
@@ -38,6 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::http::header;
 use actix_web::{HttpRequest, Resource, guard, web};
 
+use self::assets::Assets;
 use self::error::ApiError;
 use self::pages::Pages;
 use crate::cache::Cache;
@@ -68,6 +70,7 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     metrics_apart: bool,
     pages: Pages,
+    assets: Assets,
     openapi: Vec<u8>,
     draining: AtomicBool,
 }
@@ -99,6 +102,7 @@ impl State {
             live,
             proxies,
             pages: Pages::new(&public_url)?,
+            assets: Assets::new(),
             openapi: openapi::document(&public_url).map_err(Error::internal)?,
             public_url,
             metrics,
@@ -342,7 +346,7 @@ fn for_operators(config: &mut web::ServiceConfig) {
         )
         .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
         .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
-        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(operator::style)));
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)));
 }
 
 pub use self::front::front;

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use super::State;
 use super::encoding::public_answer;
 use super::error::{ApiError, Problem};
-use super::pages::STYLE;
 use crate::error::Error;
 use crate::storage::migrations;
 
@@ -69,11 +68,6 @@ pub fn error_text(code: &str) -> Option<&'static str> {
         .filter_map(|section| section.split_once('\n'))
         .find(|(title, _)| title.trim() == code)
         .map(|(_, text)| text.trim())
-}
-
-/// The style sheet of the service's own pages.
-pub async fn style(request: HttpRequest) -> HttpResponse {
-    public_answer(&request, "text/css; charset=utf-8", STYLE.as_bytes().to_vec())
 }
 
 /// The picture beside a name: five by five squares, mirrored, in a colour, all taken from the address itself.

@@ -19,9 +19,6 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("stop.html", include_str!("../../web/pages/stop.html")),
 ];
 
-/// The style sheet of these pages.
-pub const STYLE: &str = include_str!("../../web/pages/page.css");
-
 /// What the browser may do on these pages: nothing but show them and send their form to us.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
