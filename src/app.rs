@@ -25,7 +25,7 @@ use crate::limits::rings::{Common, Rings};
 use crate::live::{Live, Seats};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
-use crate::service::{Rules, Service};
+use crate::service::{PeopleCeilings, Rules, Service};
 use crate::storage::shared_limits::SharedLimits;
 use crate::storage::{DatabaseSettings, Db, copy, meta, migrations};
 
@@ -151,6 +151,11 @@ fn rules(config: &Config) -> Result<Rules, Error> {
         user_agent: config.privacy.user_agent,
         own_origin: config.own_origin(),
         thresholds: config.moderation.thresholds(),
+        people: PeopleCeilings {
+            confirmations: config.people.hourly_confirmations,
+            links: config.people.hourly_links,
+        },
+        retention: config.retention.periods(),
         reach: Arc::new(Reach::new(networks)),
     })
 }

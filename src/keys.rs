@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 pub use self::file::HeldFile;
 use self::file::trouble;
-pub use self::links::DecisionLink;
 use self::links::Errand;
+pub use self::links::{DecisionLink, Silence};
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
 pub use self::tokens::{access_token_hash, new_access_token};

@@ -11,6 +11,7 @@ mod keep;
 mod keys;
 mod mail;
 mod mail_choice;
+mod people;
 mod rules;
 mod serve;
 mod site;
@@ -116,6 +117,13 @@ enum Command {
     /// The secret key: a new one, and an end for older ones
     #[command(subcommand, after_help = "Example, while the service runs:\n  afterword keys rotate")]
     Keys(keys::Command),
+    /// What is stored of a person, by their e-mail address: take it out, or erase it
+    #[command(subcommand, after_help = "Example:\n  afterword people erase --email ann@example.org")]
+    People(people::Command),
+    /// Write an SQLite database anew, so that nothing of what was erased is left in the file
+    #[command(after_help = "Example, while the service runs or not:\n  afterword vacuum\n\nWriters wait meanwhile; it \
+        takes as much free space as the database has. Search is slower for some seconds afterwards.")]
+    Vacuum,
     /// Copy everything into another database, SQLite or PostgreSQL, and check that both are equal
     #[command(after_help = "Example, with the service stopped:\n  \
         afterword copy --from sqlite:data/afterword.db \\\n    --to postgres://afterword:password@db.example/afterword\n\n\
@@ -204,6 +212,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             Command::Backup { file } => keep::backup(&config, &file),
             Command::Restore { file } => keep::restore(&config, &file),
             Command::Keys(command) => keys::run(&config, command).await,
+            Command::People(command) => people::run(&config, command).await,
+            Command::Vacuum => people::run_vacuum(&config),
             Command::Copy(way) => copy::run(&config, way).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config(command) => config::run(&config, &command),

@@ -75,6 +75,9 @@ pub struct Set {
     /// Articles close so many days after they were made; 0: never
     #[arg(long, value_name = "DAYS")]
     close_after: Option<i64>,
+    /// Days after which something goes, like `sender_days=90` or `refused_days=30`; 0: never
+    #[arg(long = "retention", value_name = "NAME=DAYS")]
+    retention: Vec<String>,
     /// A language in which comments are expected, for the form; may be given more than once
     #[arg(long = "expect-language", value_name = "TAG")]
     languages: Vec<String>,
@@ -117,6 +120,8 @@ impl Set {
         };
         let lengths: Option<Vec<_>> = self.lengths.iter().map(pair).collect();
         let lengths = lengths.ok_or_else(|| Failure::Usage("--length is like body_min=20".to_owned()))?;
+        let retention: Option<Vec<_>> = self.retention.iter().map(pair).collect();
+        let retention = retention.ok_or_else(|| Failure::Usage("--retention is like sender_days=90".to_owned()))?;
         // In place of those before: what is not given goes.
         let none = ["name_min", "name_max", "body_min", "body_max"].map(|name| (name.to_owned(), None));
         let lengths = given(lengths).map(|lengths| none.into_iter().chain(lengths).collect());
@@ -132,6 +137,7 @@ impl Set {
                 lengths,
                 close_after_days: self.close_after,
                 languages: given(self.languages),
+                retention: given(retention),
                 privacy_text: self.privacy,
             },
         })
@@ -154,6 +160,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("lengths", "length"),
     ("close_after_days", "close-after"),
     ("languages", "expect-language"),
+    ("retention", "retention"),
     ("privacy_text", "privacy"),
 ];
 

@@ -38,6 +38,8 @@ impl Config {
             return wrong("metrics.listen", "must be another address than server.listen");
         }
         self.check_mail()?;
+        within("retention.sender_days", self.retention.sender_days, 0..=36_500)?;
+        within("retention.refused_days", self.retention.refused_days, 0..=36_500)?;
         self.check_scores()?;
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
             return wrong("log.level", "must be error, warn, info, debug, trace or a filter of these");
@@ -81,6 +83,8 @@ impl Config {
         }
         // Less than the claim on an outbox row, so that no other worker takes it meanwhile.
         within("mail.timeout_seconds", self.mail.timeout_seconds, 1..=50)?;
+        within("people.hourly_confirmations", self.people.hourly_confirmations, 0..=100_000)?;
+        within("people.hourly_links", self.people.hourly_links, 0..=100_000)?;
         if self.mail.hourly_ceiling == 0 {
             return wrong("mail.hourly_ceiling", "must be at least 1");
         }

@@ -18,6 +18,7 @@ use self::show::without_password;
 pub use self::show::{redacted, show};
 pub use self::sources::variables;
 use crate::domain::privacy::AddressPrivacy;
+use crate::domain::retention::Retention;
 use crate::domain::rules::draft::Score;
 use crate::domain::rules::judge::Thresholds;
 use crate::domain::submission::FieldRules;
@@ -51,6 +52,10 @@ pub struct Config {
     pub fields: FieldRules,
     /// What is kept of visitors.
     pub privacy: Privacy,
+    /// Mails to people who wrote comments.
+    pub people: People,
+    /// How long what is personal stays.
+    pub retention: RetentionDays,
     /// Answers that are kept ready.
     pub cache: Cache,
     /// Where figures are told.
@@ -59,6 +64,31 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// What is logged.
     pub log: Log,
+}
+
+/// `[people]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in config/default.toml, which documents them")]
+pub struct People {
+    pub hourly_confirmations: usize,
+    pub hourly_links: usize,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in config/default.toml, which documents them")]
+pub struct RetentionDays {
+    pub sender_days: u32,
+    pub refused_days: u32,
+}
+
+impl RetentionDays {
+    /// As the sites need it.
+    pub fn periods(self) -> Retention {
+        Retention { sender_days: Some(self.sender_days), refused_days: Some(self.refused_days) }
+    }
 }
 
 /// `[webhooks]`

@@ -71,4 +71,6 @@ id_types! {
     WebhookId,
     /// A message that waits for a webhook, an attempt to deliver one, or a worker's claim.
     DeliveryId,
+    /// An e-mail address on one site that was asked whether replies may be told.
+    SubscriberId,
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::comment::named_enum;
 use super::fault::Fault;
+use super::retention::Retention;
 use super::submission::FieldRules;
 use super::text::{Body, tidy};
 use super::time::Timestamp;
@@ -48,6 +49,8 @@ pub struct SiteSettings {
     pub close_after_days: u32,
     /// BCP 47 tags of the languages in which comments are expected; for the form, nothing is refused by them.
     pub languages: Vec<String>,
+    /// How long what is personal stays.
+    pub retention: Retention,
     /// The privacy line of the form; none: the service's own.
     pub privacy_text: Option<String>,
     /// What another version has written.
@@ -62,6 +65,7 @@ impl Default for SiteSettings {
             lengths: Lengths::default(),
             close_after_days: 0,
             languages: Vec::new(),
+            retention: Retention::default(),
             privacy_text: None,
             unknown: Map::new(),
         }
@@ -147,6 +151,8 @@ pub struct RawSettings {
     pub lengths: Option<Vec<(String, Option<i64>)>>,
     pub close_after_days: Option<i64>,
     pub languages: Option<Vec<String>>,
+    /// What is missing in it stays; none: as the operator's settings say.
+    pub retention: Option<Vec<(String, Option<i64>)>>,
     /// An empty one brings the service's own back.
     pub privacy_text: Option<String>,
 }
@@ -181,10 +187,34 @@ impl RawSettings {
                 settings.languages = tags;
             }
         }
+        if let Some(given) = self.retention {
+            let changed = changed_retention(settings.retention, &given);
+            let _ = changed.map(|retention| settings.retention = retention).map_err(&mut note);
+        }
         if let Some(text) = self.privacy_text {
             let _ = privacy_text(&text).map(|text| settings.privacy_text = text).map_err(&mut note);
         }
     }
+}
+
+fn changed_retention(mut retention: Retention, given: &[(String, Option<i64>)]) -> Result<Retention, Fault> {
+    for (name, value) in given {
+        let place = match name.as_str() {
+            "sender_days" => &mut retention.sender_days,
+            "refused_days" => &mut retention.refused_days,
+            _ => {
+                let known = "It may contain sender_days and refused_days.";
+                return Err(Fault::new("retention", "unknown_field", known));
+            }
+        };
+        let range = || format!("Each is a whole number of days from 0 (for ever) to {MOST_DAYS}.");
+        *place = match value {
+            None => None,
+            Some(days @ 0..=MOST_DAYS) => u32::try_from(*days).ok(),
+            Some(_) => return Err(Fault::new("retention", "out_of_range", range())),
+        };
+    }
+    Ok(retention)
 }
 
 fn required_fields(names: &[String]) -> Result<Vec<RequiredField>, Fault> {

@@ -47,7 +47,7 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     if path.starts_with("/api/v1/comments/") {
         return Sharing::Site;
     }
-    let is_secret = path.starts_with("/m/") || path.starts_with("/u/");
+    let is_secret = ["/m/", "/u/", "/c/", "/n/", "/me/"].iter().any(|page| path.starts_with(page));
     if is_secret || path.starts_with("/api/") || path == "/metrics" || !reads {
         Sharing::Own
     } else {

@@ -106,12 +106,12 @@ fn stopped(state: &State) -> Result<HttpResponse, ApiError> {
     Ok(state.pages.message(StatusCode::OK, "No more mail", text)?)
 }
 
-fn token(request: &HttpRequest) -> &str {
+pub(super) fn token(request: &HttpRequest) -> &str {
     request.match_info().get("token").unwrap_or_default()
 }
 
 /// A page for what a person can understand; a wrong link counts as a wrong password does.
-async fn refused(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
+pub(super) async fn refused(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
     let wait = match &error {
         Error::NotFound => state.rings.wrong_credentials(request::client(request, state)).await.err(),
         Error::LinkExpired => None,

@@ -12,6 +12,7 @@ mod form;
 mod front;
 mod json;
 mod links;
+mod me;
 mod metrics;
 mod moderator;
 mod openapi;
@@ -20,6 +21,7 @@ mod outbox;
 mod own;
 mod pages;
 mod paging;
+mod people;
 mod queue;
 mod reading;
 mod reply;
@@ -30,6 +32,7 @@ mod shortcut;
 mod simulate;
 mod sites;
 mod stream;
+mod subscriptions;
 mod tokens;
 mod webhooks;
 
@@ -199,6 +202,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
         .configure(for_moderators)
         .configure(mails)
+        .configure(ones_own_data)
         .configure(rules_of_moderators)
         .configure(for_administrators)
         .configure(for_webhooks)
@@ -247,9 +251,36 @@ fn mails(config: &mut web::ServiceConfig) {
                 .route(web::post().to(links::stop)),
         )
         .service(
+            at("/c/{token}", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(subscriptions::ask_yes))
+                .route(web::post().to(subscriptions::yes)),
+        )
+        .service(
+            at("/n/{token}", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(subscriptions::ask_no))
+                .route(web::post().to(subscriptions::no)),
+        )
+        .service(
             at("/api/v1/mail/outbox", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(outbox::list))
                 .route(web::post().to(outbox::send_again)),
+        );
+}
+
+/// What people see and change of what they wrote, without an account.
+fn ones_own_data(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/me/open/{token}", "GET, HEAD, POST, OPTIONS").route(get().to(me::open)).route(web::post().to(me::act)),
+        )
+        .service(at("/me/open/{token}/export", "GET, HEAD, OPTIONS").route(get().to(me::export)))
+        .service(
+            at("/me/open/{token}/comments/{id}", "GET, HEAD, POST, OPTIONS")
+                .route(get().to(me::comment))
+                .route(web::post().to(me::change)),
+        )
+        .service(
+            at("/me/{site}", "GET, HEAD, POST, OPTIONS").route(get().to(me::form)).route(web::post().to(me::ask)),
         );
 }
 
@@ -310,6 +341,8 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(get().to(tokens::list))
                 .route(web::post().to(tokens::create)),
         )
+        .service(at("/api/v1/people/export", "POST, OPTIONS").route(web::post().to(people::export)))
+        .service(at("/api/v1/people/erase", "POST, OPTIONS").route(web::post().to(people::erase)))
         .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
 }
 

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{accounts, articles, links, me, outbox, people, reply, rules, simulate, sites, stream, subscriptions, tokens, webhooks};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -26,6 +26,8 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
+        subscriptions::ask_yes, subscriptions::yes, subscriptions::ask_no, subscriptions::no,
+        me::form, me::ask, me::open, me::act, me::export, me::comment, me::change, people::export, people::erase,
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
         webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,

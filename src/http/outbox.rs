@@ -16,7 +16,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::OutboxId;
 use crate::error::Error;
 use crate::storage::mails::{self, MailFilter, MailState};
-use crate::storage::outbox::OutboxRow;
+use crate::storage::outbox::{Kind, OutboxRow};
 
 /// Which mails to list.
 #[derive(IntoParams)]
@@ -118,7 +118,7 @@ fn shape(state: &State, row: OutboxRow) -> MailShape {
         kind: row.kind.as_str(),
         site: state.service.sites.by_id(row.site_id).ok().map(|site| site.key.as_str().to_owned()),
         comment: row.comment_id.map(|id| id.to_string()),
-        account: row.account_id.map(|id| id.to_string()),
+        account: row.account_id.filter(|_| row.kind != Kind::MailGathered).map(|id| id.to_string()),
         state: row.mail_state().as_str(),
         attempts: row.attempts,
         due_at: row.due_at.map(|at| at.to_string()),

@@ -16,6 +16,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("document.html", include_str!("../../web/pages/document.html")),
     ("form.html", include_str!("../../web/pages/form.html")),
     ("link.html", include_str!("../../web/pages/link.html")),
+    ("ask.html", include_str!("../../web/pages/ask.html")),
+    ("me_ask.html", include_str!("../../web/pages/me_ask.html")),
+    ("me.html", include_str!("../../web/pages/me.html")),
+    ("me_comment.html", include_str!("../../web/pages/me_comment.html")),
     ("stop.html", include_str!("../../web/pages/stop.html")),
 ];
 

@@ -16,6 +16,7 @@ use super::paging::PageQuery;
 use super::queue::{private, with_version};
 use super::request::{faultless, if_match};
 use crate::domain::ids::SiteId;
+use crate::domain::retention::Retention;
 use crate::domain::site::{Site, SiteKey};
 use crate::domain::site_settings::{Lengths, RawSettings, RequiredField};
 use crate::domain::web::Origin;
@@ -50,6 +51,8 @@ pub struct SiteRequest {
     close_after_days: Option<u32>,
     /// BCP 47; for the form.
     languages: Option<Vec<String>>,
+    /// What is missing in it stays; null brings the operator's own back.
+    retention: Option<RetentionShape>,
     /// The privacy line of the form; null brings the service's own back.
     privacy_text: Option<String>,
 }
@@ -61,6 +64,15 @@ pub struct LengthsShape {
     name_max: Option<usize>,
     body_min: Option<usize>,
     body_max: Option<usize>,
+}
+
+/// Days after which something goes; 0: never; none: as the operator's settings say.
+#[derive(Serialize, ToSchema)]
+pub struct RetentionShape {
+    /// Network addresses and browsers' names, from a comment's arrival.
+    sender_days: Option<u32>,
+    /// Comments that are spam or rejected, from the last thing that happened to them.
+    refused_days: Option<u32>,
 }
 
 /// Who looks after a site.
@@ -87,6 +99,7 @@ pub struct SiteShape {
     lengths: LengthsShape,
     close_after_days: u32,
     languages: Vec<String>,
+    retention: RetentionShape,
     privacy_text: Option<String>,
     /// The moderators of this site; administrators look after all.
     moderators: Vec<CaretakerShape>,
@@ -103,6 +116,7 @@ pub struct SitesAnswer {
 }
 
 fn shape(site: &Site, moderators: Vec<CaretakerShape>) -> SiteShape {
+    let Retention { sender_days, refused_days } = site.settings.retention;
     let Lengths { name_min, name_max, body_min, body_max } = site.settings.lengths;
     SiteShape {
         key: site.key.as_str().to_owned(),
@@ -116,6 +130,7 @@ fn shape(site: &Site, moderators: Vec<CaretakerShape>) -> SiteShape {
         lengths: LengthsShape { name_min, name_max, body_min, body_max },
         close_after_days: site.settings.close_after_days,
         languages: site.settings.languages.clone(),
+        retention: RetentionShape { sender_days, refused_days },
         privacy_text: site.settings.privacy_text.clone(),
         moderators,
         updated_at: site.updated_at.to_string(),
@@ -159,6 +174,7 @@ fn read(mut fields: Fields) -> SiteOrder {
             lengths: fields.changed_numbers_or_fault("lengths"),
             close_after_days: fields.number_or_fault("close_after_days"),
             languages: fields.texts_or_fault("languages"),
+            retention: fields.changed_numbers_or_fault("retention"),
             privacy_text: match fields.changed_text("privacy_text") {
                 Change::Keep => None,
                 Change::Clear => Some(String::new()),

@@ -67,10 +67,12 @@ async fn every<F: Future<Output = Result<(), Error>>>(pause: Duration, stop: &Ca
     }
 }
 
-async fn sweep(service: &Service) -> Result<(), Error> {
+/// Lets old rows go; what a site or the operator wants to be forgotten with them.
+pub async fn sweep(service: &Arc<Service>) -> Result<(), Error> {
     let now = service.clock.now();
     while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
+    service.keep_no_longer().await?;
     let old = now.minus(KEEP_DELIVERIES);
     service.db.write(move |tx| webhook_queue::sweep(tx, (now, old), KEEP_ATTEMPTS)).await
 }

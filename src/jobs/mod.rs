@@ -5,8 +5,10 @@
 mod ceiling;
 pub mod housekeeping;
 mod moderator_mail;
+mod person_mail;
 mod retry;
 mod tell_moderators;
+mod tell_people;
 mod webhooks;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::mail::templates::Templates;
 use crate::metrics::{MailResult, Metrics};
 use crate::outbound::Outbound;
 use crate::service::Service;
+use crate::storage::mails::MAILS;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 
 /// How long a claim lasts (contract §5); sending a mail is given up before.
@@ -83,7 +86,7 @@ impl Worker {
     pub async fn run_once(&self) -> Result<usize, Error> {
         let mut done = 0;
         loop {
-            let spread = self.spread().await?;
+            let spread = self.spread().await? + self.spread_news().await?;
             let (claimed, rows) = self.claim(MAILS_AT_ONCE).await?;
             let events = self.claim_events(webhooks::AT_ONCE).await?;
             if spread == 0 && claimed == 0 && events.is_empty() {
@@ -105,10 +108,14 @@ impl Worker {
                 tracing::warn!(%error, "the outbox could not be read");
                 0
             });
-            if taken > 0 {
+            let news = self.spread_news().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the outbox could not be read");
+                0
+            });
+            if taken + news > 0 {
                 self.mails_are_due.notify_one();
             }
-            if taken == tell_moderators::AT_ONCE {
+            if taken == tell_moderators::AT_ONCE || news == tell_people::AT_ONCE {
                 continue;
             }
             tokio::select! {
@@ -156,7 +163,7 @@ impl Worker {
         let (service, ceiling, now) = (self.service.clone(), self.hourly_ceiling, self.service.clock.now());
         let claim = Claim {
             id: OutboxId(self.service.ids.next()),
-            kinds: &[Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff],
+            kinds: MAILS,
             now,
             until: now.plus(CLAIM),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -178,7 +185,9 @@ impl Worker {
             Kind::MailModerator => self.mail_moderator(&row).await,
             Kind::MailDigest => self.mail_digest(&row).await,
             Kind::MailWebhookOff => self.mail_webhook_off(&row).await,
-            Kind::TellModerators => Ok(Sent::Nothing),
+            Kind::MailConfirm | Kind::MailApproval | Kind::MailReply | Kind::MailGathered => self.mail_news(&row).await,
+            Kind::MailPersonLink => self.mail_person_link(&row).await,
+            Kind::TellModerators | Kind::TellPeople => Ok(Sent::Nothing),
         };
         let now = self.service.clock.now();
         let outcome = outcome(&row, sent, now, random_share());

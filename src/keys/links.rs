@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::domain::comment::Decision;
-use crate::domain::ids::{AccountId, CommentId};
+use crate::domain::ids::{AccountId, CommentId, OutboxId, SubscriberId};
 use crate::domain::time::Timestamp;
 
 /// What a link is for. Each has a key of its own, so that no token can be taken for one of the other kind.
@@ -16,6 +16,12 @@ pub(super) enum Errand {
     Decide,
     /// Turn mail off.
     Unsubscribe,
+    /// Say that replies may be told.
+    Confirm,
+    /// Say that they may not (any more).
+    Silence,
+    /// See and change what one wrote.
+    Person,
 }
 
 /// What a link in a mail lets somebody decide.
@@ -55,6 +61,61 @@ impl DecisionLink {
             ends_at: Timestamp(i64::from_be_bytes(*ends_at)),
             decision: Decision::from_number(i16::from_be_bytes(decision.try_into().ok()?))?,
         })
+    }
+}
+
+/// How far somebody who wrote comments wants no mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// From this site.
+    Site,
+    /// From this service, ever.
+    Everywhere,
+}
+
+/// A row's id and one number.
+pub(super) fn row_claims(row: &[u8; 16], number: i64) -> Vec<u8> {
+    [row.as_slice(), &number.to_be_bytes()].concat()
+}
+
+pub(super) fn of_row_claims(claims: &[u8]) -> Option<(Uuid, i64)> {
+    let (row, number) = claims.split_first_chunk::<16>()?;
+    Some((Uuid::from_bytes(*row), i64::from_be_bytes(number.try_into().ok()?)))
+}
+
+impl super::Keys {
+    /// The token of a link that says yes to mails about replies, until then.
+    pub fn confirm_token(&self, subscriber: SubscriberId, ends_at: Timestamp) -> String {
+        self.link_token(Errand::Confirm, &row_claims(subscriber.as_bytes(), ends_at.0))
+    }
+
+    /// Whose yes such a token is, and when it ends; none for a text that is no token of ours.
+    pub fn read_confirm_token(&self, token: &str) -> Option<(SubscriberId, Timestamp)> {
+        let (row, ends_at) = of_row_claims(&self.link_claims(Errand::Confirm, token)?)?;
+        Some((SubscriberId(row), Timestamp(ends_at)))
+    }
+
+    /// The token of a link that says no to mails. It has no end.
+    pub fn silence_token(&self, subscriber: SubscriberId, how_far: Silence) -> String {
+        let number = i64::from(how_far == Silence::Everywhere);
+        self.link_token(Errand::Silence, &row_claims(subscriber.as_bytes(), number))
+    }
+
+    /// Whose no such a token is, and how far it goes.
+    pub fn read_silence_token(&self, token: &str) -> Option<(SubscriberId, Silence)> {
+        let (row, number) = of_row_claims(&self.link_claims(Errand::Silence, token)?)?;
+        Some((SubscriberId(row), if number == 1 { Silence::Everywhere } else { Silence::Site }))
+    }
+
+    /// The token of a link to one's own data, until then. It names the request, which knows address and site.
+    pub fn person_token(&self, request: OutboxId, ends_at: Timestamp) -> String {
+        self.link_token(Errand::Person, &row_claims(request.as_bytes(), ends_at.0))
+    }
+
+    /// Which request such a token answers, and when it ends.
+    pub fn read_person_token(&self, token: &str) -> Option<(OutboxId, Timestamp)> {
+        let (row, ends_at) = of_row_claims(&self.link_claims(Errand::Person, token)?)?;
+        Some((OutboxId(row), Timestamp(ends_at)))
     }
 }
 
@@ -161,5 +222,21 @@ mod tests {
             (keys.decision_token(&link(1)), keys.unsubscribe_token(AccountId(Uuid::from_u128(1)), Timestamp(7)));
         assert_eq!(keys.read_unsubscribe_token(&decide), None, "each kind has a key of its own");
         assert_eq!(keys.read_decision_token(&stop), None);
+        let (row, end) = (Uuid::from_u128(7), Timestamp(9));
+        let yes = keys.confirm_token(SubscriberId(row), end);
+        let no = keys.silence_token(SubscriberId(row), Silence::Site);
+        let own = keys.person_token(OutboxId(row), end);
+        assert_eq!(keys.read_confirm_token(&yes), Some((SubscriberId(row), end)));
+        assert_eq!(keys.read_silence_token(&no), Some((SubscriberId(row), Silence::Site)));
+        assert_eq!(keys.read_person_token(&own), Some((OutboxId(row), end)));
+        for foreign in [&stop, &no, &own] {
+            assert_eq!(keys.read_confirm_token(foreign), None);
+        }
+        for foreign in [&stop, &yes, &own] {
+            assert_eq!(keys.read_silence_token(foreign), None);
+        }
+        for foreign in [&stop, &yes, &no] {
+            assert_eq!(keys.read_person_token(foreign), None);
+        }
     }
 }

@@ -151,7 +151,7 @@ fn speaks_of_recipient(code: u16, said: &str) -> bool {
 fn without_addresses(words: &str) -> String {
     let shown = |word: &str| match word {
         word if word.contains('@') => "<address>".to_owned(),
-        word if word.contains("/m/") || word.contains("/u/") => "<link>".to_owned(),
+        word if ["/m/", "/u/", "/c/", "/n/", "/me/"].iter().any(|page| word.contains(page)) => "<link>".to_owned(),
         word => word.to_owned(),
     };
     let mut text = words.split_whitespace().map(shown).collect::<Vec<_>>().join(" ");

@@ -24,6 +24,15 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("webhook_off/subject.txt", include_str!("templates/webhook_off/subject.txt")),
     ("webhook_off/body.txt", include_str!("templates/webhook_off/body.txt")),
     ("webhook_off/body.html", include_str!("templates/webhook_off/body.html")),
+    ("confirm/subject.txt", include_str!("templates/confirm/subject.txt")),
+    ("confirm/body.txt", include_str!("templates/confirm/body.txt")),
+    ("confirm/body.html", include_str!("templates/confirm/body.html")),
+    ("news/subject.txt", include_str!("templates/news/subject.txt")),
+    ("news/body.txt", include_str!("templates/news/body.txt")),
+    ("news/body.html", include_str!("templates/news/body.html")),
+    ("person/subject.txt", include_str!("templates/person/subject.txt")),
+    ("person/body.txt", include_str!("templates/person/body.txt")),
+    ("person/body.html", include_str!("templates/person/body.html")),
     ("shell.html", include_str!("templates/shell.html")),
 ];
 
@@ -117,6 +126,51 @@ pub struct WebhookOff {
 pub struct WebhooksOffLetter {
     pub hooks: Vec<WebhookOff>,
     pub public_url: String,
+}
+
+/// What the question says whether replies may be told. Nothing in it comes from the comment.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct ConfirmLetter {
+    pub site: String,
+    /// What the article is called, where that is no stranger's word.
+    pub article: Option<String>,
+    pub confirm: String,
+    /// Where the reader of this mail makes sure that no other comes.
+    pub never: String,
+}
+
+/// One thing that a mail to an author tells. What others wrote is made dead before it comes here (`domain/quote.rs`).
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct NewsItem {
+    /// Else it is the approval of their own comment.
+    pub is_reply: bool,
+    pub author: String,
+    pub article: String,
+    pub lines: Vec<String>,
+    /// Where it stands, on the site.
+    pub link: Option<String>,
+}
+
+/// What a mail to an author tells.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct NewsLetter {
+    pub site: String,
+    pub items: Vec<NewsItem>,
+    /// Where they ask for what they wrote.
+    pub own_data: String,
+    /// Where the reader of this mail turns such mails off.
+    pub unsubscribe: String,
+}
+
+/// What the mail with the link to one's own data says.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct PersonLetter {
+    pub site: String,
+    pub link: String,
 }
 
 /// What a test mail says.

@@ -220,6 +220,13 @@ impl Service {
     }
 }
 
+impl Service {
+    /// A comment as it stands in the export.
+    pub(super) fn exported_comment(&self, row: &Comment) -> Result<Box<serde_json::value::RawValue>, Error> {
+        serde_json::value::to_raw_value(&self.export().comment(row)?).map_err(Error::internal)
+    }
+}
+
 impl Export<'_> {
     /// The next part; none at the end.
     pub async fn next_part(&mut self) -> Result<Option<Part>, Error> {

@@ -7,21 +7,26 @@ pub mod account_changes;
 pub mod accounts;
 pub mod articles;
 pub mod copy;
+pub mod erasure;
 pub mod export;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;
 pub mod moderation;
+pub mod notifications;
 pub mod own;
+pub mod people;
 pub mod private_fields;
 pub mod replay;
 pub mod reply;
+pub mod retention;
 pub mod rotation;
 pub mod rulebook;
 pub mod rules;
 pub mod site_changes;
 pub mod sites;
 pub mod submission;
+pub mod subscriptions;
 pub mod tokens;
 pub mod webhooks;
 
@@ -33,6 +38,7 @@ use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, EventId, OutboxId};
 use crate::domain::privacy::AddressPrivacy;
 use crate::domain::reach::Reach;
+use crate::domain::retention::Retention;
 use crate::domain::rules::judge::{Decided, Thresholds};
 use crate::domain::submission::FieldRules;
 use crate::domain::time::Timestamp;
@@ -45,6 +51,15 @@ use crate::storage::Db;
 use crate::storage::comments::Comment;
 use crate::storage::events::NewEvent;
 use crate::storage::outbox::{Kind, NewOutbox, OutboxRow};
+
+/// Mails that leave within an hour because somebody typed an address, all sites together.
+#[derive(Debug, Clone, Copy)]
+pub struct PeopleCeilings {
+    /// Questions whether replies may be told.
+    pub confirmations: usize,
+    /// Links to one's own data.
+    pub links: usize,
+}
 
 /// The settings that use cases need.
 #[derive(Debug, Clone)]
@@ -63,6 +78,10 @@ pub struct Rules {
     pub own_origin: Option<Origin>,
     /// From which scores on a comment is held, and called spam.
     pub thresholds: Thresholds,
+    /// Mails to people who wrote comments that leave within an hour, in all.
+    pub people: PeopleCeilings,
+    /// How long what is personal stays, where a site says nothing else.
+    pub retention: Retention,
     /// Where webhooks may lead.
     pub reach: Arc<Reach>,
 }

@@ -210,7 +210,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = visible_to(tx, &authority.access, &target)?;
-                service.remove_in(tx, &comment, authority.actor(now))
+                service.erase_in(tx, &[comment], authority.actor(now))
             })
             .await
     }

@@ -130,10 +130,10 @@ pub struct Editor {
 }
 
 /// A patch, and when and from where it came.
-struct Edit<'a> {
-    patch: &'a Patch,
-    client: IpAddr,
-    now: Timestamp,
+pub(super) struct Edit<'a> {
+    pub patch: &'a Patch,
+    pub client: IpAddr,
+    pub now: Timestamp,
 }
 
 /// How a change by the author ended.
@@ -181,14 +181,15 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, editor.author)?;
+                service.check_edit_window(&comment, now)?;
                 service.edit_own_in(tx, comment, &Edit { patch: &patch, client: editor.client, now })
             })
             .await
     }
 
-    fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, edit: &Edit<'_>) -> Result<Edited, Error> {
+    /// Whoever calls this has found out that it is the author, and in time.
+    pub(super) fn edit_own_in(&self, tx: &mut Tx<'_>, comment: Comment, edit: &Edit<'_>) -> Result<Edited, Error> {
         let Edit { patch, now, .. } = *edit;
-        self.check_edit_window(&comment, now)?;
         let base = comment.waiting_edit().unwrap_or_else(|| comment.text());
         let text = self.patched(&base, patch, now);
         if text.name == base.name && text.website == base.website && text.body == base.body {
@@ -264,18 +265,9 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = own(tx, id, author)?;
-                service.remove_in(tx, &comment, Actor::author(now))
+                service.erase_in(tx, &[comment], Actor::author(now))
             })
             .await
-    }
-
-    /// Removes a comment and says so in the log: the one way in which comments go.
-    pub(super) fn remove_in(&self, tx: &mut Tx<'_>, comment: &Comment, actor: Actor) -> Result<(), Error> {
-        comments::remove(tx, comment)?;
-        let mut event = self.event(comment, actor, Action::Removed);
-        event.to_status = None;
-        self.record(tx, comment, event);
-        Ok(())
     }
 }
 

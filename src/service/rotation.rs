@@ -6,14 +6,16 @@ use uuid::Uuid;
 
 use super::Service;
 use super::accounts::email_place;
+use super::notifications::subscriber_place;
 use super::private_fields::{comment_email_place, comment_sender_place};
 use super::webhooks::webhook_place;
-use crate::domain::ids::CommentId;
+use crate::domain::ids::{CommentId, SubscriberId};
 use crate::error::Error;
 use crate::keys::{Place, Sealer, key_id};
 use crate::storage::accounts::{self, Account};
 use crate::storage::meta::KEY_CHECK as USED;
-use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields};
+use crate::storage::people::{self, Subscriber};
+use crate::storage::reseal::{self, AccountFields, PAGE, PAGE_ROWS, PrivateFields};
 use crate::storage::webhooks::{self, Webhook};
 use crate::storage::{Conn, meta, neighbours};
 
@@ -21,8 +23,10 @@ use crate::storage::{Conn, meta, neighbours};
 const NEXT: &str = "key_next";
 /// the same again, written by an instance that does not have it,
 const MISSING: &str = "key_missing";
-/// and the last comment that was looked at.
+/// the last comment that was looked at,
 const CURSOR: &str = "key_cursor";
+/// and the last subscriber.
+const PEOPLE: &str = "key_cursor_people";
 
 /// Where an installation stands with its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +136,12 @@ impl Service {
             fields.flatten().for_each(|sealed| count(sealed));
             after = page.last().filter(|_| page.len() == PAGE).map(|row| row.id);
         }
+        let mut after = Some(SubscriberId(Uuid::nil()));
+        while let Some(from) = after {
+            let page = self.db.read(move |conn| people::subscribers_after(conn, from, PAGE_ROWS)).await?;
+            page.iter().for_each(|row| count(&row.email_sealed));
+            after = page.last().filter(|_| page.len() == PAGE).map(|row| row.id);
+        }
         Ok(status)
     }
 
@@ -175,6 +185,7 @@ impl Service {
                 if !is_mine || !meta::replace(tx, USED, &was, &announced)? {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
+                meta::remove(tx, PEOPLE)?;
                 meta::remove(tx, CURSOR)
             })
             .await?;
@@ -182,38 +193,37 @@ impl Service {
         Ok(())
     }
 
-    /// Seals the private fields of the next comments with the current key, in one transaction that also says how far it
+    /// Seals the private fields of the next comments and subscribers with the current key, in one transaction that also says how far it
     /// came. Accounts and webhooks come with the first of them.
     pub async fn reseal_some(&self) -> Result<Batch, Error> {
-        let (is_first, (accounts, webhooks), page) = self
-            .db
-            .read(|conn| {
-                let cursor = meta::get(conn, CURSOR)?.and_then(|id| id.parse().ok());
-                let few = match cursor {
-                    None => (accounts::all(conn)?, webhooks::all(conn)?),
-                    Some(_) => Default::default(),
-                };
-                Ok((cursor.is_none(), few, reseal::page(conn, cursor.unwrap_or(CommentId(Uuid::nil())))?))
-            })
-            .await?;
+        let read = self.db.read(Read::of).await?;
+        let Read { after, accounts, webhooks, comments, subscribers } = read;
         let sealer = self.keys.sealer()?;
-        let mut batch = Batch { is_first, is_last: page.len() < PAGE, ..Batch::default() };
-        let cursor = page.last().filter(|_| !batch.is_last).map(|row| row.id.to_string());
+        let is_last = comments.len() < PAGE && subscribers.len() < PAGE;
+        let mut batch = Batch { is_first: after.is_none(), is_last, ..Batch::default() };
+        let (comment, subscriber) = after.unwrap_or((CommentId(Uuid::nil()), SubscriberId(Uuid::nil())));
+        let next = (
+            comments.last().map_or(comment, |row| row.id).to_string(),
+            subscribers.last().map_or(subscriber, |row| row.id).to_string(),
+        );
         let (mut new_accounts, mut new_comments) = (Vec::new(), Vec::new());
         for account in accounts {
             new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
-        let mut new_webhooks = Vec::new();
+        let (mut new_webhooks, mut new_subscribers) = (Vec::new(), Vec::new());
         for webhook in webhooks {
             new_webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
         }
-        for before in page {
+        for subscriber in subscribers {
+            new_subscribers.extend(self.subscriber_resealed(subscriber, &sealer, &mut batch)?);
+        }
+        for before in comments {
             let after = self.resealed(&before, &sealer, &mut batch)?;
             if after != before {
                 new_comments.push((before, after));
             }
         }
-        let changes = new_accounts.len() + new_webhooks.len() + new_comments.len();
+        let changes = new_accounts.len() + new_webhooks.len() + new_comments.len() + new_subscribers.len();
         let written = self
             .db
             .write(move |tx| {
@@ -224,9 +234,15 @@ impl Service {
                 for (webhook, after) in &new_webhooks {
                     written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
                 }
-                match &cursor {
-                    Some(id) => meta::put(tx, CURSOR, id)?,
-                    None => meta::remove(tx, CURSOR)?,
+                for (before, after) in &new_subscribers {
+                    written += usize::from(people::reseal_subscriber(tx, before, after)?);
+                }
+                if is_last {
+                    meta::remove(tx, PEOPLE)?;
+                    meta::remove(tx, CURSOR)?;
+                } else {
+                    meta::put(tx, CURSOR, &next.0)?;
+                    meta::put(tx, PEOPLE, &next.1)?;
                 }
                 Ok(written)
             })
@@ -237,7 +253,7 @@ impl Service {
 
     /// Ends the rotation.
     pub async fn end_rotation(&self) -> Result<(), Error> {
-        self.db.write(|tx| [NEXT, MISSING, CURSOR].iter().try_for_each(|fact| meta::remove(tx, fact))).await
+        self.db.write(|tx| [NEXT, MISSING, CURSOR, PEOPLE].iter().try_for_each(|fact| meta::remove(tx, fact))).await
     }
 
     /// What is in a value that lies under an older key; none for one that is under the current key, or does not open.
@@ -279,6 +295,19 @@ impl Service {
         Ok(Some((webhook, sealed)))
     }
 
+    fn subscriber_resealed(
+        &self,
+        before: Subscriber,
+        sealer: &Sealer,
+        batch: &mut Batch,
+    ) -> Result<Option<(Subscriber, Subscriber)>, Error> {
+        let place = subscriber_place(&before.id);
+        let Some(address) = self.taken_out(place, &before.email_sealed, batch) else { return Ok(None) };
+        let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
+        let after = Subscriber { email_sealed, email_hash, ..before.clone() };
+        Ok(Some((before, after)))
+    }
+
     /// The fields under the current key.
     fn resealed(&self, before: &PrivateFields, sealer: &Sealer, batch: &mut Batch) -> Result<PrivateFields, Error> {
         let mut after = before.clone();
@@ -292,6 +321,32 @@ impl Service {
             after.sender_sealed = Some(sealer.seal(sender, &plain)?);
         }
         Ok(after)
+    }
+}
+
+/// Rows that one transaction seals anew.
+struct Read {
+    /// The last that were looked at; none at the beginning.
+    after: Option<(CommentId, SubscriberId)>,
+    accounts: Vec<Account>,
+    webhooks: Vec<Webhook>,
+    comments: Vec<PrivateFields>,
+    subscribers: Vec<Subscriber>,
+}
+
+impl Read {
+    fn of(conn: &mut Conn) -> Result<Self, Error> {
+        let comment = meta::get(conn, CURSOR)?.and_then(|id| id.parse().ok());
+        let subscriber = meta::get(conn, PEOPLE)?.and_then(|id| id.parse().ok());
+        let none = SubscriberId(Uuid::nil());
+        let after = comment.map(|comment| (comment, subscriber.unwrap_or(none)));
+        let (accounts, webhooks) = match after {
+            None => (accounts::all(conn)?, webhooks::all(conn)?),
+            Some(_) => Default::default(),
+        };
+        let from = after.unwrap_or((CommentId(Uuid::nil()), none));
+        let comments = reseal::page(conn, from.0)?;
+        Ok(Self { after, accounts, webhooks, comments, subscribers: people::subscribers_after(conn, from.1, PAGE_ROWS)? })
     }
 }
 

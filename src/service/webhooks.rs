@@ -143,6 +143,7 @@ impl Service {
                 tx.enqueue_for_webhook(self.queued(subscriber.webhook, comment, (kind, &event)));
             }
         }
+        self.news_of(tx, comment, &event);
         tx.log(event);
     }
 

@@ -12,7 +12,16 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 
 /// The work that is a mail.
-const MAILS: [Kind; 3] = [Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff];
+pub const MAILS: &[Kind] = &[
+    Kind::MailModerator,
+    Kind::MailDigest,
+    Kind::MailWebhookOff,
+    Kind::MailConfirm,
+    Kind::MailApproval,
+    Kind::MailReply,
+    Kind::MailGathered,
+    Kind::MailPersonLink,
+];
 
 named_enum! {
     /// How far a mail is.

@@ -26,6 +26,18 @@ named_enum! {
         MailDigest = 3 => "mail_digest",
         /// Tell one administrator which webhooks were switched off.
         MailWebhookOff = 20 => "mail_webhook_off",
+        /// Find out whom of those who wrote comments the state of one concerns.
+        TellPeople = 30 => "tell_people",
+        /// Ask an author whether replies may be told.
+        MailConfirm = 31 => "mail_confirm",
+        /// Tell an author that their comment was approved.
+        MailApproval = 32 => "mail_approval",
+        /// Tell an author of one reply.
+        MailReply = 33 => "mail_reply",
+        /// Tell an author of all that gathered above their hourly ceiling.
+        MailGathered = 34 => "mail_gathered",
+        /// Send a person the link to what they wrote; the row has the id of their request.
+        MailPersonLink = 35 => "mail_person_link",
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::Error;
 pub const PAGE: usize = 500;
 
 /// The same number as SQL takes it.
-const PAGE_ROWS: i64 = 500;
+pub const PAGE_ROWS: i64 = 500;
 
 /// What lies encrypted in a comment, and the keyed hash that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -55,9 +55,13 @@ pub fn replace(tx: &mut Tx<'_>, changes: &[(PrivateFields, PrivateFields)]) -> R
             comments::email_hash.eq(&after.email_hash),
             comments::sender_sealed.eq(&after.sender_sealed),
         );
-        // They are written together when the comment comes and emptied together when it goes: one speaks for all.
+        // Retention may have taken the sender since; what is gone must not come back.
         match (&before.email_sealed, &before.sender_sealed) {
-            (Some(email), _) => {
+            (Some(email), Some(sender)) => {
+                let row = row.filter(comments::email_sealed.eq(email)).filter(comments::sender_sealed.eq(sender));
+                written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+            }
+            (Some(email), None) => {
                 let row = row.filter(comments::email_sealed.eq(email));
                 written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
             }

@@ -308,6 +308,46 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt};
+    use super::super::types::Uid;
+    subscribers (id) {
+        id -> Uid,
+        site_id -> Uid,
+        email_hash -> Binary,
+        email_sealed -> Binary,
+        consent -> SmallInt,
+        asked_at -> Nullable<BigInt>,
+        changed_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt};
+    use super::super::types::Uid;
+    notices (comment_id, kind) {
+        comment_id -> Uid,
+        kind -> SmallInt,
+        subscriber_id -> Uid,
+        mail -> Nullable<Uid>,
+        left_at -> Nullable<BigInt>,
+        told -> Bool,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable};
+    use super::super::types::Uid;
+    person_requests (id) {
+        id -> Uid,
+        site_id -> Uid,
+        email_hash -> Binary,
+        email_sealed -> Binary,
+        created_at -> BigInt,
+        mailed_at -> Nullable<BigInt>,
+    }
+}
+
 joinable!(comments -> articles (article_id));
 joinable!(articles -> sites (site_id));
 joinable!(tokens -> accounts (account_id));

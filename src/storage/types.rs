@@ -17,9 +17,10 @@ use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
-    WebhookId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, SubscriberId,
+    TokenId, WebhookId,
 };
+use crate::domain::people::{Consent, NoticeKind};
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::{Delivered, EventType, Format};
@@ -140,7 +141,7 @@ macro_rules! through_number {
 
 ids_as_uid!(
     SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId, WebhookId,
-    DeliveryId
+    DeliveryId, SubscriberId
 );
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
@@ -161,5 +162,7 @@ through_number!(SmallInt, i16:
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
     EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));
     Format, |format| format.number(), |n| Format::from_number(n).ok_or_else(|| unknown("webhook format", n));
+    Consent, |consent| consent.number(), |n| Consent::from_number(n).ok_or_else(|| unknown("consent", n));
+    NoticeKind, |kind| kind.number(), |n| NoticeKind::from_number(n).ok_or_else(|| unknown("notice", n));
     Delivered, |end| end.number(), |n| Delivered::from_number(n).ok_or_else(|| unknown("delivery", n));
 );

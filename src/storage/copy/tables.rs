@@ -34,6 +34,9 @@ pub static TABLES: &[Table] = &[
     Table::of::<Webhook>(),
     Table::of::<WebhookWork>(),
     Table::of::<WebhookDelivery>(),
+    Table::of::<Subscriber>(),
+    Table::of::<Notice>(),
+    Table::of::<PersonRequest>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -362,6 +365,36 @@ rows! {
         error: Option<String>,
         duration_ms: i64,
         at: i64,
+    }
+}
+
+rows! {
+    subscribers: Subscriber by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        email_hash: Vec<u8>,
+        email_sealed: Vec<u8>,
+        consent: i16,
+        asked_at: Option<i64>,
+        changed_at: i64,
+    }
+
+    notices: Notice by (comment_id: AnyId, kind: i16) {
+        comment_id: AnyId,
+        kind: i16,
+        subscriber_id: AnyId,
+        mail: Option<AnyId>,
+        left_at: Option<i64>,
+        told: bool,
+    }
+
+    person_requests: PersonRequest by (id: AnyId) {
+        id: AnyId,
+        site_id: AnyId,
+        email_hash: Vec<u8>,
+        email_sealed: Vec<u8>,
+        created_at: i64,
+        mailed_at: Option<i64>,
     }
 }
 

@@ -49,7 +49,10 @@ async fn every_column_is_there(backend: Backend) {
             rules,
             webhooks,
             webhook_queue,
-            webhook_deliveries
+            webhook_deliveries,
+            subscribers,
+            notices,
+            person_requests
         );
         assert!(migrations::is_current(conn)?);
         Ok(())

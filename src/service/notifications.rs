@@ -1,0 +1,297 @@
+//! Whom of those who wrote comments a comment concerns, and what a mail may tell them: the question whether replies may be
+//! told, that their held comment is public, that somebody replied. What is told is decided twice: when something happened,
+//! and again when the mail leaves, because an undo, a no or a removal may have come between. An address that has not said
+//! yes gets the question and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Service;
+use super::accounts::sealer_in;
+use crate::domain::comment::{Action, Status, Via};
+use crate::domain::email::Email;
+use crate::domain::ids::{AccountId, OutboxId, SubscriberId};
+use crate::domain::people::{ASKED_ONCE_IN, Consent, NoticeKind, may_ask, next_single};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::keys::Place;
+use crate::storage::articles::{self, Article};
+use crate::storage::comments::{self, Comment};
+use crate::storage::events::NewEvent;
+use crate::storage::outbox::{Kind, OutboxRow};
+use crate::storage::people::{self, Notice, Subscriber};
+use crate::storage::{Conn, Tx};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A gathered mail tells so many things at most; the rest comes with the next one.
+const GATHERED: i64 = 50;
+
+/// What a mail tells of one comment.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Which kind of thing.
+    pub kind: NoticeKind,
+    /// The reply, or the subscriber's own comment.
+    pub comment: Comment,
+    /// Where it stands.
+    pub article: Article,
+}
+
+/// A mail that may leave now.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// Whom it is for.
+    pub subscriber: Subscriber,
+    /// Where to.
+    pub address: String,
+    /// What it tells; never empty.
+    pub told: Vec<Told>,
+}
+
+/// Where a subscriber's sealed address lies.
+pub fn subscriber_place(id: &SubscriberId) -> Place<'_> {
+    Place { column: "subscribers.email", row: id.as_bytes() }
+}
+
+impl Service {
+    /// Leaves work when an entry of the log may concern people who wrote comments.
+    pub(super) fn news_of(&self, tx: &mut Tx<'_>, comment: &Comment, event: &NewEvent) {
+        let public = Some(Status::Approved);
+        let is_asked = comment.notify && comment.email_hash.is_some();
+        let becomes_public = event.to_status == public && event.from_status != public;
+        let waits = event.action == Action::Submitted && comment.status == Status::Pending;
+        if (becomes_public && (is_asked || comment.parent_id.is_some())) || (waits && is_asked) {
+            let id = OutboxId(self.ids.next());
+            let mut work = OutboxRow::new(id, Kind::TellPeople, comment.site_id, event.at);
+            work.comment_id = Some(comment.id);
+            tx.enqueue(work);
+        }
+    }
+
+    /// Queues the mails that such work leads to. Returns how many questions had to be left out, above their ceiling.
+    pub fn spread_news(&self, tx: &mut Tx<'_>, work: &[OutboxRow], now: Timestamp) -> Result<usize, Error> {
+        let mut left_out = 0;
+        for row in work {
+            let Some(id) = row.comment_id else { continue };
+            let Some(comment) = comments::find(tx.conn(), id)? else { continue };
+            left_out += usize::from(!self.ask(tx, &comment, now)?);
+            if comment.status == Status::Approved {
+                self.note_approval(tx, &comment, now)?;
+                self.note_reply(tx, &comment, now)?;
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// The address of a comment whose author wants to hear of replies.
+    fn notified(&self, comment: &Comment) -> Option<Email> {
+        let (email, _) = self.opened(&comment.sealed());
+        email.filter(|_| comment.notify).and_then(|email| Email::parse(&email, "email").ok())
+    }
+
+    /// What the author of a comment has said on its site.
+    fn subscriber_of(&self, conn: &mut Conn, comment: &Comment) -> Result<Option<Subscriber>, Error> {
+        let Some(email) = self.notified(comment) else { return Ok(None) };
+        let said = people::subscribers_of(conn, &self.keys.email_hashes(&email))?;
+        Ok(said.into_iter().find(|row| row.site_id == comment.site_id))
+    }
+
+    /// Asks a new address, once a day at most; `false` when too many others were asked within the hour. It is dropped then,
+    /// not put off: the next comment asks again, and a flood of strangers' addresses leaves nothing behind.
+    fn ask(&self, tx: &mut Tx<'_>, comment: &Comment, now: Timestamp) -> Result<bool, Error> {
+        let Some(email) = self.notified(comment) else { return Ok(true) };
+        if !may_ask(comment.status, &comment.hold_reasons()) {
+            return Ok(true);
+        }
+        let said = people::subscribers_of(tx.conn(), &self.keys.email_hashes(&email))?;
+        let here = said.iter().find(|row| row.site_id == comment.site_id);
+        let lately = said.iter().filter_map(|row| row.asked_at).any(|at| at > now.minus(ASKED_ONCE_IN));
+        let refused = said.iter().any(|row| row.consent == Consent::Refused);
+        if refused || lately || here.is_some_and(|row| row.consent == Consent::Confirmed) {
+            return Ok(true);
+        }
+        let ceiling = self.rules.people.confirmations;
+        if people::asked_since(tx.conn(), now.minus(HOUR), ceiling)? >= ceiling {
+            return Ok(false);
+        }
+        let id = match here {
+            Some(row) => {
+                people::set_consent(tx, row.id, (Consent::Asked, now), Some(now))?;
+                row.id
+            }
+            None => match self.add_subscriber(tx, comment, (&email, now))? {
+                Some(id) => id,
+                None => return Ok(true),
+            },
+        };
+        self.tell(tx, comment, (NoticeKind::Question, id, now))?;
+        Ok(true)
+    }
+
+    fn add_subscriber(
+        &self,
+        tx: &mut Tx<'_>,
+        comment: &Comment,
+        (email, now): (&Email, Timestamp),
+    ) -> Result<Option<SubscriberId>, Error> {
+        let id = SubscriberId(self.ids.next());
+        let sealer = sealer_in(tx, &self.keys)?;
+        let (email_sealed, email_hash) = sealer.seal_email(subscriber_place(&id), email.as_str())?;
+        let new = Subscriber {
+            id,
+            site_id: comment.site_id,
+            email_hash,
+            email_sealed,
+            consent: Consent::Asked,
+            asked_at: Some(now),
+            changed_at: now,
+        };
+        Ok(people::add_subscriber(tx, &new)?.then_some(id))
+    }
+
+    fn note_approval(&self, tx: &mut Tx<'_>, comment: &Comment, now: Timestamp) -> Result<(), Error> {
+        let Some(author) = self.subscriber_of(tx.conn(), comment)?.filter(has_said_yes) else { return Ok(()) };
+        let was_held = tx.log_of(comment.id)?.iter().any(|event| {
+            let becomes_public = event.to_status == Some(Status::Approved) && event.from_status != event.to_status;
+            becomes_public && event.action != Action::Submitted && event.via != Via::Rule
+        });
+        if was_held { self.tell(tx, comment, (NoticeKind::Approval, author.id, now)) } else { Ok(()) }
+    }
+
+    fn note_reply(&self, tx: &mut Tx<'_>, reply: &Comment, now: Timestamp) -> Result<(), Error> {
+        match self.answered(tx.conn(), reply)? {
+            Some(author) => self.tell(tx, reply, (NoticeKind::Reply, author.id, now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Who is to be told of a reply: the author of the public comment that it answers, if they want to and did not write
+    /// it themselves.
+    fn answered(&self, conn: &mut Conn, reply: &Comment) -> Result<Option<Subscriber>, Error> {
+        let Some(parent) = reply.parent_id else { return Ok(None) };
+        let parent = comments::find(conn, parent)?.filter(|parent| parent.status == Status::Approved);
+        let Some(parent) = parent.filter(|parent| parent.notify && parent.author_id != reply.author_id) else {
+            return Ok(None);
+        };
+        let same_address = match (self.notified(&parent), self.opened(&reply.sealed()).0) {
+            (Some(one), Some(other)) => one.folded() == crate::domain::email::fold(&other),
+            _ => false,
+        };
+        Ok(self.subscriber_of(conn, &parent)?.filter(|author| !same_address && has_said_yes(author)))
+    }
+
+    /// Queues the mail about a comment, unless it was told before.
+    fn tell(
+        &self,
+        tx: &mut Tx<'_>,
+        comment: &Comment,
+        (kind, subscriber_id, now): (NoticeKind, SubscriberId, Timestamp),
+    ) -> Result<(), Error> {
+        let new = Notice { comment_id: comment.id, kind, subscriber_id, mail: None, left_at: None, told: false };
+        if !people::note(tx, &new)? {
+            let id = OutboxId(self.ids.next());
+            let mut mail = OutboxRow::new(id, people::mail_of(kind), comment.site_id, now);
+            mail.comment_id = Some(comment.id);
+            mail.dedupe_key = Some(format!("{}:{}", kind.as_str(), comment.id));
+            tx.enqueue(mail);
+        }
+        Ok(())
+    }
+
+    /// What the mail of a row may tell now; none when there is nothing to tell (any more), or when it is gathered: above
+    /// the ceiling of an address one mail takes the place of all that wait, an hour after the last few.
+    pub async fn news_for(self: &Arc<Self>, row: &OutboxRow) -> Result<Option<News>, Error> {
+        let (service, row, now) = (self.clone(), row.clone(), self.clock.now());
+        self.db.write(move |tx| service.news_in(tx, &row, now)).await
+    }
+
+    fn news_in(&self, tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp) -> Result<Option<News>, Error> {
+        let Some((id, waiting)) = waiting_for(tx.conn(), row)? else { return Ok(None) };
+        let Some(subscriber) = people::subscriber(tx.conn(), id)? else { return Ok(None) };
+        let (mut notices, mut told) = (Vec::new(), Vec::new());
+        for notice in waiting.into_iter().filter(|notice| !notice.told) {
+            if let Some(thing) = self.still_true(tx.conn(), &notice, &subscriber)? {
+                told.push(thing);
+                notices.push(notice);
+            }
+        }
+        let is_question = row.kind == Kind::MailConfirm;
+        if told.is_empty() || (!is_question && !self.may_leave(tx, row, (&subscriber, now))?) {
+            return Ok(None);
+        }
+        for notice in &notices {
+            people::leaves(tx, notice, row.id, now)?;
+        }
+        let address = self.keys.open(subscriber_place(&subscriber.id), &subscriber.email_sealed)?;
+        let address = String::from_utf8(address).map_err(Error::internal)?;
+        Ok(Some(News { subscriber, address, told }))
+    }
+
+    /// Whether one more mail may leave to this address now; otherwise one that gathers is queued.
+    fn may_leave(
+        &self,
+        tx: &mut Tx<'_>,
+        row: &OutboxRow,
+        (subscriber, now): (&Subscriber, Timestamp),
+    ) -> Result<bool, Error> {
+        // One mail at a time: whoever writes to the row waits for the other.
+        people::set_consent(tx, subscriber.id, (subscriber.consent, subscriber.changed_at), None)?;
+        let left = people::left_since(tx.conn(), subscriber.id, (now.minus(HOUR), row.id))?;
+        let Some(due) = next_single(&left) else { return Ok(true) };
+        let id = OutboxId(self.ids.next());
+        let mut mail = OutboxRow::new(id, Kind::MailGathered, row.site_id, now).due(due);
+        // For whom it is; there is no account behind it.
+        mail.account_id = Some(AccountId(subscriber.id.0));
+        mail.dedupe_key = Some(format!("gathered:{}", subscriber.id));
+        tx.enqueue(mail);
+        Ok(false)
+    }
+
+    /// The thing, if it still is to be told.
+    fn still_true(
+        &self,
+        conn: &mut Conn,
+        notice: &Notice,
+        subscriber: &Subscriber,
+    ) -> Result<Option<Told>, Error> {
+        let Some(comment) = comments::find(conn, notice.comment_id)? else { return Ok(None) };
+        let is_public = comment.status == Status::Approved;
+        let holds = match notice.kind {
+            NoticeKind::Question => {
+                subscriber.consent == Consent::Asked && may_ask(comment.status, &comment.hold_reasons())
+            }
+            NoticeKind::Approval => is_public && has_said_yes(subscriber),
+            NoticeKind::Reply => {
+                let author = self.answered(conn, &comment)?;
+                is_public && author.is_some_and(|author| author.id == subscriber.id)
+            }
+        };
+        let article = articles::by_ids(conn, &[comment.article_id])?.remove(&comment.article_id);
+        Ok(article.filter(|_| holds).map(|article| Told { kind: notice.kind, comment, article }))
+    }
+
+    /// A mail with news has left.
+    pub async fn news_left(&self, subscriber: SubscriberId, mail: OutboxId) -> Result<(), Error> {
+        self.db.write(move |tx| people::told(tx, subscriber, mail)).await
+    }
+}
+
+/// Whom a mail is for, and what it may have to tell.
+fn waiting_for(conn: &mut Conn, row: &OutboxRow) -> Result<Option<(SubscriberId, Vec<Notice>)>, Error> {
+    if let Some(account) = row.account_id.filter(|_| row.kind == Kind::MailGathered) {
+        let id = SubscriberId(account.0);
+        return Ok(Some((id, people::untold(conn, id, GATHERED)?)));
+    }
+    let kind = match row.kind {
+        Kind::MailConfirm => NoticeKind::Question,
+        Kind::MailApproval => NoticeKind::Approval,
+        _ => NoticeKind::Reply,
+    };
+    let Some(comment) = row.comment_id else { return Ok(None) };
+    Ok(people::notice(conn, comment, kind)?.map(|notice| (notice.subscriber_id, vec![notice])))
+}
+
+fn has_said_yes(subscriber: &Subscriber) -> bool {
+    subscriber.consent == Consent::Confirmed
+}
