@@ -151,10 +151,7 @@ fn rules(config: &Config) -> Result<Rules, Error> {
         user_agent: config.privacy.user_agent,
         own_origin: config.own_origin(),
         thresholds: config.moderation.thresholds(),
-        people: PeopleCeilings {
-            confirmations: config.people.hourly_confirmations,
-            links: config.people.hourly_links,
-        },
+        people: PeopleCeilings { confirmations: config.people.hourly_confirmations, links: config.people.hourly_links },
         retention: config.retention.periods(),
         reach: Arc::new(Reach::new(networks)),
     })

@@ -298,3 +298,61 @@ fn logs_take_ids_and_counts() {
         }
     }
 }
+
+/// Columns of text and bytes that hold nothing of a person; each other one is in docs/privacy.md. A new column is in one of
+/// the two, or the test below fails.
+const IMPERSONAL: &[&str] = &[
+    "meta.key",
+    "meta.value",
+    "sites.key",
+    "sites.name",
+    "sites.url",
+    "sites.origins",
+    "sites.language",
+    "sites.settings",
+    "articles.key",
+    "articles.title",
+    "articles.url",
+    "comments.path",
+    "comments.article_title",
+    "comments.article_url",
+    "outbox.dedupe_key",
+    "outbox.last_error",
+    "idempotency_keys.key_hash",
+    "idempotency_keys.request_hash",
+    "accounts.time_zone",
+    "sessions.token_hash",
+    "tokens.name",
+    "tokens.token_hash",
+    "tokens.scope",
+    "rules.definition",
+    "rules.words",
+    "webhooks.events",
+    "webhooks.private_sealed",
+    "webhooks.disabled_reason",
+    "webhook_deliveries.error",
+];
+
+#[test]
+fn the_document_names_every_personal_column() {
+    let schema = std::fs::read_to_string(root().join("src/storage/schema.rs")).unwrap();
+    let mut columns = BTreeSet::from(["comment_words.words".to_owned()]);
+    for table in schema.split("table! {").skip(1) {
+        let lines = || table.lines().map(str::trim);
+        let name = lines().find(|line| line.ends_with(") {")).unwrap().split(' ').next().unwrap();
+        for (column, kind) in lines().filter_map(|line| line.split_once(" -> ")) {
+            if kind.contains("Text") || kind.contains("Binary") {
+                columns.insert(format!("{name}.{column}"));
+            }
+        }
+    }
+    let document = std::fs::read_to_string(root().join("docs/privacy.md")).unwrap();
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let named: BTreeSet<String> = rows.map(str::to_owned).collect();
+    let impersonal: BTreeSet<String> = IMPERSONAL.iter().map(|column| (*column).to_owned()).collect();
+    let missing: Vec<_> =
+        columns.iter().filter(|column| !named.contains(*column) && !impersonal.contains(*column)).collect();
+    let surplus: Vec<_> = named.union(&impersonal).filter(|column| !columns.contains(*column)).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "neither personal nor not: {missing:?}; no column: {surplus:?}");
+    assert!(named.is_disjoint(&impersonal));
+}

@@ -121,8 +121,10 @@ enum Command {
     #[command(subcommand, after_help = "Example:\n  afterword people erase --email ann@example.org")]
     People(people::Command),
     /// Write an SQLite database anew, so that nothing of what was erased is left in the file
-    #[command(after_help = "Example, while the service runs or not:\n  afterword vacuum\n\nWriters wait meanwhile; it \
-        takes as much free space as the database has. Search is slower for some seconds afterwards.")]
+    #[command(
+        after_help = "Example, while the service runs or not:\n  afterword vacuum\n\nWriters wait meanwhile; it \
+        takes as much free space as the database has. Search is slower for some seconds afterwards."
+    )]
     Vacuum,
     /// Copy everything into another database, SQLite or PostgreSQL, and check that both are equal
     #[command(after_help = "Example, with the service stopped:\n  \

@@ -51,7 +51,9 @@ pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
             let whose = service.whose(&email, site);
             let erased = service.erase_person(whose, Eraser { account: None, via: Via::Cli }).await?;
             say(&format!("{erased} comments are erased"))?;
-            remark("Until afterword vacuum has run, remains may lie in free pages of the database; backups have them, too.");
+            remark(
+                "Until afterword vacuum has run, remains may lie in free pages of the database; backups have them, too.",
+            );
             Ok(())
         }
     }
@@ -70,7 +72,9 @@ impl Person {
 /// Writes the database anew without what was deleted.
 pub fn run_vacuum(config: &Config) -> Result<(), Failure> {
     let file = database_settings(config).file()?.ok_or_else(|| {
-        Failure::Failed("the database is PostgreSQL: docs/operations.md (Erasing a person) has the statements".to_owned())
+        Failure::Failed(
+            "the database is PostgreSQL: docs/operations.md (Erasing a person) has the statements".to_owned(),
+        )
     })?;
     if !file.exists() {
         return Err(nothing_there(config));

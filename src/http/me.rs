@@ -85,11 +85,7 @@ pub async fn ask(
     Ok(state.pages.message(StatusCode::OK, "Look into your mail", &text)?)
 }
 
-async fn admit(
-    request: &HttpRequest,
-    state: &State,
-    site: crate::domain::ids::SiteId,
-) -> Result<(), ApiError> {
+async fn admit(request: &HttpRequest, state: &State, site: crate::domain::ids::SiteId) -> Result<(), ApiError> {
     let posting = Posting { from: request::client(request, state), site, article: PLACE };
     Ok(state.rings.admit(posting).await.map_err(Error::RateLimited)?)
 }

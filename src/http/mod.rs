@@ -279,9 +279,7 @@ fn ones_own_data(config: &mut web::ServiceConfig) {
                 .route(get().to(me::comment))
                 .route(web::post().to(me::change)),
         )
-        .service(
-            at("/me/{site}", "GET, HEAD, POST, OPTIONS").route(get().to(me::form)).route(web::post().to(me::ask)),
-        );
+        .service(at("/me/{site}", "GET, HEAD, POST, OPTIONS").route(get().to(me::form)).route(web::post().to(me::ask)));
 }
 
 fn rules_of_moderators(config: &mut web::ServiceConfig) {

@@ -4,7 +4,10 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, me, outbox, people, reply, rules, simulate, sites, stream, subscriptions, tokens, webhooks};
+use super::{
+    accounts, articles, links, me, outbox, people, reply, rules, simulate, sites, stream, subscriptions, tokens,
+    webhooks,
+};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]

@@ -23,7 +23,10 @@ impl Worker {
             })
             .await?;
         if left_out > 0 {
-            tracing::warn!(left_out, "above people.hourly_confirmations: questions whether replies may be told are dropped");
+            tracing::warn!(
+                left_out,
+                "above people.hourly_confirmations: questions whether replies may be told are dropped"
+            );
         }
         Ok(taken)
     }

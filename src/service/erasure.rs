@@ -10,9 +10,9 @@ use crate::domain::comment::{Action, Status, Via};
 use crate::domain::ids::{AccountId, CommentId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::storage::Tx;
 use crate::storage::comments::{self, Comment};
 use crate::storage::people::{self, Whose};
-use crate::storage::Tx;
 
 /// Comments that go in one transaction, so that others wait for some milliseconds at most.
 const BATCH: i64 = 100;

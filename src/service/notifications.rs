@@ -249,12 +249,7 @@ impl Service {
     }
 
     /// The thing, if it still is to be told.
-    fn still_true(
-        &self,
-        conn: &mut Conn,
-        notice: &Notice,
-        subscriber: &Subscriber,
-    ) -> Result<Option<Told>, Error> {
+    fn still_true(&self, conn: &mut Conn, notice: &Notice, subscriber: &Subscriber) -> Result<Option<Told>, Error> {
         let Some(comment) = comments::find(conn, notice.comment_id)? else { return Ok(None) };
         let is_public = comment.status == Status::Approved;
         let holds = match notice.kind {

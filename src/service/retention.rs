@@ -75,8 +75,7 @@ impl Service {
         for status in [Status::Pending, Status::Approved, Status::Rejected, Status::Spam] {
             let mut strand = Strand { site, status, after: first_id_of(from), before: first_id_of(before) };
             loop {
-                let (count, next) =
-                    self.db.write(move |tx| retention::strip_senders(tx, strand, LOOKED_AT)).await?;
+                let (count, next) = self.db.write(move |tx| retention::strip_senders(tx, strand, LOOKED_AT)).await?;
                 stripped += count;
                 match next {
                     Some(next) => strand.after = next,

@@ -346,7 +346,13 @@ impl Read {
         };
         let from = after.unwrap_or((CommentId(Uuid::nil()), none));
         let comments = reseal::page(conn, from.0)?;
-        Ok(Self { after, accounts, webhooks, comments, subscribers: people::subscribers_after(conn, from.1, PAGE_ROWS)? })
+        Ok(Self {
+            after,
+            accounts,
+            webhooks,
+            comments,
+            subscribers: people::subscribers_after(conn, from.1, PAGE_ROWS)?,
+        })
     }
 }
 

@@ -95,10 +95,8 @@ pub fn asked_since(conn: &mut Conn, since: Timestamp, limit: usize) -> Result<us
 
 /// Adds one; `false` when another connection was quicker.
 pub fn add_subscriber(tx: &mut Tx<'_>, new: &Subscriber) -> Result<bool, Error> {
-    let added = on!(tx.conn(), |c| diesel::insert_into(subscribers::table)
-        .values(new)
-        .on_conflict_do_nothing()
-        .execute(c))?;
+    let added =
+        on!(tx.conn(), |c| diesel::insert_into(subscribers::table).values(new).on_conflict_do_nothing().execute(c))?;
     Ok(added == 1)
 }
 
@@ -137,11 +135,7 @@ pub fn note(tx: &mut Tx<'_>, new: &Notice) -> Result<bool, Error> {
 
 /// The notice of this kind about a comment.
 pub fn notice(conn: &mut Conn, comment: CommentId, kind: NoticeKind) -> Result<Option<Notice>, Error> {
-    Ok(on!(conn, |c| notices::table
-        .find((comment, kind))
-        .select(Notice::as_select())
-        .get_result(c)
-        .optional())?)
+    Ok(on!(conn, |c| notices::table.find((comment, kind)).select(Notice::as_select()).get_result(c).optional())?)
 }
 
 /// What a subscriber has not been told yet, the oldest comment first.
@@ -217,11 +211,7 @@ pub fn add_request(tx: &mut Tx<'_>, new: &PersonRequest) -> Result<(), Error> {
 
 /// A request.
 pub fn request(conn: &mut Conn, id: OutboxId) -> Result<Option<PersonRequest>, Error> {
-    Ok(on!(conn, |c| person_requests::table
-        .find(id)
-        .select(PersonRequest::as_select())
-        .get_result(c)
-        .optional())?)
+    Ok(on!(conn, |c| person_requests::table.find(id).select(PersonRequest::as_select()).get_result(c).optional())?)
 }
 
 /// How many requests of an address since then were stored and how many of them brought a mail. They are few: see
@@ -289,8 +279,8 @@ pub fn forget_person(tx: &mut Tx<'_>, whose: &Whose) -> Result<usize, Error> {
 pub fn sweep(tx: &mut Tx<'_>, (requests, idle): (Timestamp, Timestamp), limit: i64) -> Result<usize, Error> {
     let old = person_requests::table.filter(person_requests::created_at.lt(requests)).select(person_requests::id);
     let ids: Vec<OutboxId> = on!(tx.conn(), |c| old.limit(limit).load(c))?;
-    let mut gone = on!(tx.conn(), |c| diesel::delete(person_requests::table.filter(person_requests::id.eq_any(&ids)))
-        .execute(c))?;
+    let mut gone =
+        on!(tx.conn(), |c| diesel::delete(person_requests::table.filter(person_requests::id.eq_any(&ids))).execute(c))?;
     let silent = subscribers::table
         .filter(subscribers::consent.eq_any([Consent::Asked, Consent::Ended]))
         .filter(subscribers::changed_at.lt(idle))

@@ -140,8 +140,20 @@ macro_rules! through_number {
 }
 
 ids_as_uid!(
-    SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId, WebhookId,
-    DeliveryId, SubscriberId
+    SiteId,
+    ArticleId,
+    CommentId,
+    AuthorId,
+    AccountId,
+    TokenId,
+    SessionId,
+    EventId,
+    OutboxId,
+    RuleId,
+    AnyId,
+    WebhookId,
+    DeliveryId,
+    SubscriberId
 );
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
