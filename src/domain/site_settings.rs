@@ -340,6 +340,7 @@ mod tests {
             lengths: Some(vec![("name_max".into(), Some(101))]),
             close_after_days: Some(-1),
             languages: Some(vec!["e".into()]),
+            retention: None,
             privacy_text: Some("x".repeat(1001)),
         };
         let expected = ["required", "out_of_range", "out_of_range", "invalid_language", "too_long"];
