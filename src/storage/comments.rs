@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::conn::{Conn, in_chunks, on};
-use super::fragments::{ArticleBump, AuthorBump};
+use super::fragments::{ArticleBump, AuthorBump, SetState};
 use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
 use super::site_counts::SiteBump;
@@ -141,8 +141,7 @@ pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
         on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
     }
     tx.index(comment.id, &comment.name, &comment.body);
-    carry(tx, comment, None, comment.status)?;
-    Ok(())
+    carry(tx, comment, None, comment.status)
 }
 
 /// The comment with this id, unless it was removed.
@@ -155,6 +154,9 @@ pub fn find(conn: &mut Conn, id: CommentId) -> Result<Option<Comment>, Error> {
 /// The comment with this id, to be changed in this transaction: nobody else changes it, its thread or its article's list
 /// until the end of it.
 pub fn find_to_change(tx: &mut Tx<'_>, id: CommentId) -> Result<Option<Comment>, Error> {
+    if !tx.conn().is_shared() {
+        return find(tx.conn(), id);
+    }
     let Some(article) = on!(tx.conn(), |c| comments::table
         .find(id)
         .select(comments::article_id)
@@ -250,19 +252,12 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
         after.hold_reasons = reasons_json(reasons)?;
     }
     after.spam_score = change.spam_score.or(before.spam_score);
-    let set = (
-        comments::version.eq(after.version),
-        comments::status.eq(after.status),
-        comments::spam_score.eq(after.spam_score),
-        comments::replaced_text.eq(&after.replaced_text),
-        comments::waiting_edit.eq(&after.waiting_edit),
-        comments::hold_reasons.eq(&after.hold_reasons),
-    );
-    on!(tx.conn(), |c| diesel::update(comments::table.find(before.id)).set(set).execute(c))?;
+    after.visible = stands(after.status, before.visible_children);
+    on!(tx.conn(), |c| SetState::of(&after).execute(c))?;
     if let Some(text) = &change.text {
         write_text(tx, &mut after, text)?;
     }
-    after.visible = carry(tx, before, Some(before.status), after.status)?;
+    carry(tx, before, Some(before.status), after.status)?;
     if change.text.is_some() && before.visible && after.visible {
         lists_change(tx, before, 0);
     }
@@ -333,6 +328,7 @@ fn wiped_without_children(conn: &mut Conn, id: CommentId) -> Result<bool, Error>
 fn wipe(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     let nothing = (
         (comments::status.eq(Status::Removed), comments::version.eq(comment.version + 1)),
+        comments::visible.eq(stands(Status::Removed, comment.visible_children)),
         (comments::name.eq(""), comments::website.eq(None::<String>)),
         (comments::body.eq(""), comments::body_html.eq("")),
         (comments::email_sealed.eq(None::<Vec<u8>>), comments::email_hash.eq(None::<Vec<u8>>)),
@@ -345,9 +341,13 @@ fn wipe(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a comment stands in the public list: in full, or as `removed` while something below it does.
+fn stands(status: Status, visible_children: i32) -> bool {
+    status == Status::Approved || visible_children > 0
+}
+
 /// Carries a comment's way from one state (none: it is new) to another to the counters, the parent and the public list.
-/// Returns whether it stands in the list afterwards.
-fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -> Result<bool, Error> {
+fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -> Result<(), Error> {
     if from != Some(to) {
         let moved = SiteBump::of_move(from, to);
         tx.bump_site(comment.site_id, moved);
@@ -358,12 +358,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
     }
     let public = i64::from(to == Status::Approved) - i64::from(from == Some(Status::Approved));
     let was_visible = from.is_some() && comment.visible;
-    let is_visible = to == Status::Approved || comment.visible_children > 0;
-    let visible = i32::from(is_visible) - i32::from(was_visible);
-    if visible != 0 && from.is_some() {
-        let set = comments::visible.eq(is_visible);
-        on!(tx.conn(), |c| diesel::update(comments::table.find(comment.id)).set(set).execute(c))?;
-    }
+    let visible = i32::from(stands(to, comment.visible_children)) - i32::from(was_visible);
     if public > 0 {
         tx.adopt_hints(comment.article_id, comment.article_title.as_deref(), comment.article_url.as_deref());
     }
@@ -373,7 +368,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
     if public != 0 || visible != 0 {
         lists_change(tx, comment, public);
     }
-    Ok(is_visible)
+    Ok(())
 }
 
 /// Readers see the lists with this comment otherwise from now on.
@@ -389,20 +384,19 @@ fn tell_parents(tx: &mut Tx<'_>, parent: CommentId, public: i32, visible: i32) -
     let mut next = (public != 0 || visible != 0).then_some(parent);
     let (mut replies, mut children) = (public, visible);
     while let Some(id) = next {
-        let stands = comments::status.eq(Status::Approved).or((comments::visible_children + children).gt(0));
+        let is_visible = comments::status.eq(Status::Approved).or((comments::visible_children + children).gt(0));
         let set = (
             comments::reply_count.eq(comments::reply_count + replies),
             comments::visible_children.eq(comments::visible_children + children),
-            comments::visible.eq(stands),
+            comments::visible.eq(is_visible),
         );
         let (status, now, above): (Status, i32, Option<CommentId>) =
             on!(tx.conn(), |c| diesel::update(comments::table.find(id))
                 .set(set)
                 .returning((comments::status, comments::visible_children, comments::parent_id))
                 .get_result(c))?;
-        let stood = status == Status::Approved || now - children > 0;
-        let stands = status == Status::Approved || now > 0;
-        children = i32::from(stands) - i32::from(stood);
+        let stood = stands(status, now - children);
+        children = i32::from(stands(status, now)) - i32::from(stood);
         replies = 0;
         next = if children == 0 { None } else { above };
     }
