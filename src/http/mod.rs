@@ -33,7 +33,7 @@ mod stream;
 mod tokens;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::http::header;
@@ -42,7 +42,7 @@ use actix_web::{HttpRequest, Resource, guard, web};
 use self::assets::Assets;
 use self::error::ApiError;
 use self::pages::Pages;
-use crate::cache::Cache;
+use crate::cache::{Cache, Ready};
 use crate::domain::site::Site;
 use crate::domain::web::Origin;
 use crate::error::Error;
@@ -71,7 +71,8 @@ pub struct State {
     metrics_apart: bool,
     pages: Pages,
     assets: Assets,
-    openapi: Vec<u8>,
+    /// Made when somebody asks for it: few do, and the code that makes it is large.
+    openapi: OnceLock<Ready>,
     draining: AtomicBool,
 }
 
@@ -103,7 +104,7 @@ impl State {
             proxies,
             pages: Pages::new(&public_url)?,
             assets: Assets::new(),
-            openapi: openapi::document(&public_url).map_err(Error::internal)?,
+            openapi: OnceLock::new(),
             public_url,
             metrics,
             metrics_apart,

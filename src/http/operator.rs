@@ -8,8 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
-use super::encoding::public_answer;
+use super::encoding::kept_answer;
 use super::error::{ApiError, Problem};
+use super::openapi::document;
+use crate::cache::Ready;
 use crate::error::Error;
 use crate::storage::migrations;
 
@@ -44,8 +46,12 @@ pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
 
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "Operators", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    public_answer(&request, "application/json", state.openapi.clone())
+pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    if let Some(ready) = state.openapi.get() {
+        return Ok(kept_answer(&request, ready));
+    }
+    let document = document(&state.public_url).map_err(Error::internal)?;
+    Ok(kept_answer(&request, state.openapi.get_or_init(|| Ready::unkept("application/json", document))))
 }
 
 /// What an error code means and what to do.
