@@ -30,6 +30,8 @@ mod shortcut;
 mod simulate;
 mod sites;
 mod stream;
+mod summary;
+mod surroundings;
 mod tokens;
 mod webhooks;
 
@@ -232,7 +234,7 @@ fn for_moderators(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
-        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)));
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(summary::summary)));
 }
 
 /// What mails lead to, and what became of them.
@@ -346,7 +348,9 @@ fn for_operators(config: &mut web::ServiceConfig) {
         )
         .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
         .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
-        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)));
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)))
+        .service(at("/admin", "GET, HEAD, OPTIONS").route(get().to(assets::to_desk)))
+        .service(at("/admin/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::desk)));
 }
 
 pub use self::front::front;

@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, summary, tokens, webhooks};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -19,7 +19,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
-        reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
+        reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, summary::summary,
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
         articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
         tokens::list, tokens::create, tokens::delete,

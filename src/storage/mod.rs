@@ -16,6 +16,7 @@ pub mod backup;
 pub mod comments;
 pub mod conn;
 pub mod copy;
+pub mod days;
 pub mod events;
 pub mod export;
 pub mod follow;
