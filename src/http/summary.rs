@@ -109,7 +109,8 @@ pub async fn summary(state: web::Data<State>, moderator: Moderator<SummaryQuery>
         .read(move |conn| {
             let filter = filter.as_deref();
             let days = days.map(|days| {
-                last_days(now, days).map(|day| Ok(DayShape::new(day, days::came(conn, filter, day, day.plus(DAY))?)))
+                last_days(now, days)
+                    .map(|day| Ok(DayShape::new(day, days::came(conn, filter, day, day.plus(DAY))?)))
                     .collect::<Result<Vec<_>, Error>>()
             });
             let days = days.transpose()?;

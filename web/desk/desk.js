@@ -116,7 +116,7 @@ export function Desk() {
   return html`
     <div class=${`work ${open && current ? 'open' : ''}`}>
       <section class="list" aria-label=${t('queue.title')}>
-        <${Search} /><${Bulk} /><${List} open=${enter} empty=${nothingLeft()} />
+        <h1 class="hidden">${t('queue.title')}</h1><${Search} /><${Bulk} /><${List} open=${enter} empty=${nothingLeft()} />
       </section>
       <section class="pane" ref=${pane} aria-label=${t('comment.title')}>
         <p class="back"><a href=${filtered({})}>‹ ${t('queue.back')}</a></p>

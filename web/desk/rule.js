@@ -47,7 +47,7 @@ function ConditionFields({ at, condition, change }) {
     <${Choice} id=${`${id}-is`} label=${t('rule.is')} value=${is} options=${(SUBJECTS[on] ?? []).map((key) => [key, t(`is.${key}`)])} change=${(/** @type {string} */ next) => change({ ...condition, is: next })} />
     ${list ? html`<p class="hint">${t('rule.list')}</p>` : is !== 'new' && html`<span class="field"><label for=${`${id}-values`}>${t('rule.values')}</label>
       ${NUMBERS.includes(is) ? html`<input id=${`${id}-values`} type="number" value=${text} onInput=${(/** @type {Event} */ event) => type(value(event))} required />`
-        : html`<textarea id=${`${id}-values`} rows="3" value=${text} onInput=${(/** @type {Event} */ event) => type(value(event))} required aria-describedby="per-line"></textarea>`}</span>`}
+        : html`<textarea id=${`${id}-values`} rows="3" value=${text} onInput=${(/** @type {Event} */ event) => type(value(event))} required aria-describedby=${`${id}-hint`}></textarea><span class="hint" id=${`${id}-hint`}>${t('one.per.line')}</span>`}</span>`}
     ${is === 'between' && html`<span class="field"><label for=${`${id}-zone`}>${t('rule.zone')}</label><input id=${`${id}-zone`} value=${condition.zone ?? 'UTC'} onInput=${(/** @type {Event} */ event) => change({ ...condition, zone: value(event) })} /></span>`}
     <label class="check"><input type="checkbox" checked=${not === true} onChange=${() => change({ ...condition, not: !not })} /> ${t('rule.not')}</label>
     <button type="button" class="quiet" onClick=${() => change(null)}>${t('rule.less')}</button></fieldset>`;
@@ -62,7 +62,6 @@ function Fields({ draft, change }) {
   return html`
     <span class="field"><label for="rule-name">${t('name')} *</label><input id="rule-name" required maxlength="100" value=${draft.name} onInput=${(/** @type {Event} */ event) => change({ name: value(event) })} /></span>
     <${Choice} id="rule-match" label=${t('rule.match')} value=${draft.match} options=${[['all', t('rule.all')], ['any', t('rule.any')]]} change=${(/** @type {string} */ match) => change({ match })} />
-    <p class="hint" id="per-line">${t('one.per.line')}</p>
     ${draft.conditions.map((condition, at) => html`<${ConditionFields} key=${`${at} ${condition.on}`} at=${at} condition=${condition} change=${(/** @type {Condition | null} */ next) => set(at, next)} />`)}
     <p><button type="button" onClick=${() => change({ conditions: [...draft.conditions, ...BLANK.conditions] })}>${t('rule.more')}</button></p>
     <${Choice} id="rule-effect" label=${t('rule.effect')} value=${decide ?? 'score'} options=${effects} change=${(/** @type {string} */ next) => change({ effect: next === 'score' ? { score: 1 } : { decide: next } })} />

@@ -29,7 +29,7 @@ export function Toast() {
   const { toast: shown, said } = useStore(state);
   return html`
     <div class="said" aria-live="polite" role="status">${said}</div>
-    ${shown && html`<div class=${`toast ${shown.bad ? 'bad' : ''}`}>
+    ${shown && html`<div class=${`toast ${shown.bad ? 'bad' : ''}`} role="region" aria-label=${t('messages')}>
       <span>${shown.bad ? '⚠ ' : ''}${shown.text}</span>
       ${shown.undo && html`<button type="button" onClick=${() => { hideToast(); shown.undo?.(); }}>
         ${t('undo')} <kbd aria-hidden="true">u</kbd></button>`}
