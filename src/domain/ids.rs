@@ -63,6 +63,8 @@ id_types! {
     TokenId,
     /// A signed-in browser of an account.
     SessionId,
+    /// A link that lets somebody set a password.
+    LinkId,
     /// An entry of the append-only event log.
     EventId,
     /// A piece of work in the outbox; also the stable part of a mail's `Message-ID`.
