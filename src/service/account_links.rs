@@ -15,11 +15,11 @@ use crate::domain::password::Password;
 use crate::domain::text::tidy;
 use crate::error::Error;
 use crate::keys::{new_secret, secret_hash};
+use crate::storage::Tx;
 use crate::storage::accounts::{self, Account, Role};
 use crate::storage::outbox::{Kind, OutboxRow};
 use crate::storage::sessions::{self, Session};
 use crate::storage::sign_in::{self, Link, Purpose};
-use crate::storage::Tx;
 
 /// How long a link works.
 fn life(purpose: Purpose) -> Duration {
@@ -147,7 +147,8 @@ impl Service {
                 (account, Whom::Known { name, password_hash, factor })
             }
             None => {
-                let new = NewAccount { email: email.clone(), role: Role::Admin, sites: Vec::new(), password: Some(password) };
+                let new =
+                    NewAccount { email: email.clone(), role: Role::Admin, sites: Vec::new(), password: Some(password) };
                 let new = self.unsealed(new, Details { name, ..Details::default() }).await?;
                 (new.account.clone(), Whom::First(Box::new(new)))
             }

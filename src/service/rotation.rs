@@ -276,8 +276,7 @@ impl Service {
     fn totp_resealed(&self, account: &Account, sealer: &Sealer, batch: &mut Batch) -> Result<Vec<TotpSecret>, Error> {
         let (used, pending) = (totp_place(&account.id), pending_place(&account.id));
         let mut changes = Vec::new();
-        for (place, sealed, is_pending) in
-            [(used, &account.totp_sealed, false), (pending, &account.totp_pending, true)]
+        for (place, sealed, is_pending) in [(used, &account.totp_sealed, false), (pending, &account.totp_pending, true)]
         {
             let Some(before) = sealed else { continue };
             let Some(secret) = self.taken_out(place, before, batch).map(zeroize::Zeroizing::new) else { continue };

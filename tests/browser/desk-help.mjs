@@ -22,12 +22,16 @@ export async function visitor(chromium, service, options = {}) {
     return route.abort();
   });
   await context.addInitScript(() => {
-    for (const name of ['alert', 'prompt', 'confirm', 'eval', 'print', 'open']) window[name] = () => console.error(`ran ${name}`);
+    for (const name of ['alert', 'prompt', 'confirm', 'print', 'open']) window[name] = () => console.error(`ran ${name}`);
     addEventListener('securitypolicyviolation', (event) => console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`));
   });
   const page = await context.newPage();
   page.on('dialog', (dialog) => { deeds.push(`dialog ${dialog.message()}`); return dialog.dismiss(); });
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && deeds.push(`console ${message.text()}`));
+  // Chromium says so of each answer that is a refusal: that nobody is signed in yet, and that somebody else was quicker.
+  const expected = (text) => /the server responded with a status of (401|409|410|412) /.test(text);
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type()) && !expected(message.text())) deeds.push(`console ${message.text()}`);
+  });
   page.on('pageerror', (error) => deeds.push(`error ${error}`));
   page.on('popup', () => deeds.push('a window'));
   page.on('worker', () => deeds.push('a worker'));

@@ -114,9 +114,10 @@ export function Desk() {
   };
   const written = (/** @type {string} */ wanted) => compose(wanted === mode ? '' : wanted);
   return html`
+    <h1 class="hidden">${t('queue.title')}</h1>
     <div class=${`work ${open && current ? 'open' : ''}`}>
       <section class="list" aria-label=${t('queue.title')}>
-        <h1 class="hidden">${t('queue.title')}</h1><${Search} /><${Bulk} /><${List} open=${enter} empty=${nothingLeft()} />
+        <${Search} /><${Bulk} /><${List} open=${enter} empty=${nothingLeft()} />
       </section>
       <section class="pane" ref=${pane} aria-label=${t('comment.title')}>
         <p class="back"><a href=${filtered({})}>‹ ${t('queue.back')}</a></p>

@@ -45,7 +45,7 @@ function Sessions() {
   return html`${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${t('sessions')}><table>
       <thead><tr>${['program', 'since', 'used', 'do'].map((column) => html`<th scope="col">${t(`column.${column}`)}</th>`)}</tr></thead>
       <tbody>${rows.map((one) => html`<tr key=${one.id}><td>${one.user_agent ?? '–'}${one.current && html` <span class="muted">(${t('sessions.this')})</span>`}</td><td><${Time} at=${one.created_at} /></td>
-        <td>${one.seen_at && html`<${Time} at=${one.seen_at} />`}</td><td>${!one.current && html`<button type="button" onClick=${close(`/sessions/${one.id}`)}>${t('sign.out')}</button>`}</td></tr>`)}</tbody></table></div>
+        <td><${Time} at=${one.last_used_at} /></td><td>${!one.current && html`<button type="button" onClick=${close(`/sessions/${one.id}`)}>${t('sign.out')}</button>`}</td></tr>`)}</tbody></table></div>
     <p><button type="button" onClick=${close('/sessions')}>${t('sessions.close')}</button></p>`}${end}`;
 }
 
