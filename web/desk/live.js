@@ -2,7 +2,7 @@
 // always right.
 import { address, get } from './api.js';
 import { settled } from './decide.js';
-import { belongs, load, put, queue, renew } from './queue.js';
+import { belongs, load, MOST, put, queue, renew } from './queue.js';
 import { store } from './store.js';
 import { announce } from './toast.js';
 import { t } from './words.js';
@@ -36,9 +36,9 @@ let arrived = new Set();
 async function fetchArrivals() {
   const ids = [...arrived];
   arrived = new Set();
-  const { filter, next } = queue.get();
+  const { filter, next, rows } = queue.get();
   // Behind the last page nothing jumps; anywhere else newcomers are offered.
-  const atTheEnd = filter.sort === 'oldest' && next === null && !filter.q;
+  const atTheEnd = filter.sort === 'oldest' && next === null && !filter.q && rows.length < MOST;
   if (!atTheEnd || ids.length > FEW) return queue.set({ news: true });
   for (const id of ids) {
     const comment = await get(`/moderation/comments/${id}`).catch(() => null);

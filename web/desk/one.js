@@ -14,7 +14,7 @@ export function View({ id }) {
   const [mode, compose] = useState('');
   useEffect(() => {
     // The list is this comment alone, so that what decides finds it where it always is.
-    queue.set({ filter: { ...WAITING, status: 'all', article: '' }, rows: [], current: id, selected: new Set(), next: null, loading: false });
+    queue.set({ filter: { ...WAITING, status: 'all', sort: 'newest' }, rows: [], current: id, selected: new Set(), next: null, loading: false });
     get(`/moderation/comments/${id}`).then((row) => queue.set({ rows: [row], current: row.id }), (error) => setFailed(said(error)));
   }, [id]);
   const row = currentRow();

@@ -8,7 +8,8 @@ import { store } from './store.js';
 /** @typedef {import('./types.js').Filter} Filter */
 
 /** Comments of one page, and of all pages that are kept: what was scrolled past is let go. */
-const PAGE = 50, MOST = 400;
+const PAGE = 50;
+export const MOST = 400;
 
 /** @type {Filter} */
 export const WAITING = { status: 'pending', site: '', article: '', q: '', sort: 'oldest' };
