@@ -119,7 +119,7 @@ export function usePages(path, noun) {
   useEffect(() => { setRows(null); void read(''); }, [path]);
   const end = html`
     ${failed && html`<p class="note" role="alert">⚠ ${failed}</p>`}
-    ${rows === null && !failed && html`<p class="empty">${t('loading')}</p>`}
+    ${rows === null && !failed && html`<p class="empty loading">${t('loading')}</p>`}
     ${rows?.length === 0 && html`<p class="empty">${t('list.empty')}</p>`}
     ${next && html`<p><button type="button" onClick=${() => read(next)}>${t('more')}</button></p>`}`;
   return { rows: rows ?? [], end, again: () => read('') };
@@ -134,7 +134,7 @@ export function useOne(path) {
     setFailed('');
     if (path) get(path).then(setOne, (error) => setFailed(said(error)));
   }, [path]);
-  return { one, set: setOne, end: failed ? html`<p class="note" role="alert">⚠ ${failed}</p>` : one ? null : html`<p class="empty">${t('loading')}</p>` };
+  return { one, set: setOne, end: failed ? html`<p class="note" role="alert">⚠ ${failed}</p>` : one ? null : html`<p class="empty loading">${t('loading')}</p>` };
 }
 
 /** @param {{title: string, add?: string, children?: any}} props */

@@ -30,7 +30,7 @@ function Later({ load, name, of }) {
     load().then(({ View }) => here && setView(() => View));
     return () => { here = false; };
   }, [name]);
-  return view ? html`<${view} ...${of} />` : html`<p class="empty">${t('loading')}</p>`;
+  return view ? html`<${view} ...${of} />` : html`<p class="empty loading">${t('loading')}</p>`;
 }
 
 /** Where there is no list the help is all that keys do. */

@@ -113,5 +113,5 @@ export function Rule({ id }) {
       <p class="deeds"><button type="button" onClick=${simulate}>${t('rule.try')}</button><button class="primary">${t('save')}</button><a class="button" href=${to('rules')}>${t('cancel')}</a></p>
     </form>`}
     ${found && html`<${Simulation} found=${found} />`}
-    ${!draft && !wrong && html`<p class="empty">${t('loading')}</p>`}${!draft && wrong && html`<p class="note" role="alert">⚠ ${wrong}</p>`}<//>`;
+    ${!draft && !wrong && html`<p class="empty loading">${t('loading')}</p>`}${!draft && wrong && html`<p class="note" role="alert">⚠ ${wrong}</p>`}<//>`;
 }
