@@ -27,10 +27,10 @@ export async function visitor(chromium, service, options = {}) {
   });
   const page = await context.newPage();
   page.on('dialog', (dialog) => { deeds.push(`dialog ${dialog.message()}`); return dialog.dismiss(); });
-  // Chromium says so of each answer that is a refusal: that nobody is signed in yet, and that somebody else was quicker.
-  const expected = (text) => /the server responded with a status of (401|409|410|412) /.test(text);
+  // Chromium says so of each answer that is a refusal: nobody is signed in yet, somebody else was quicker, a link is used up.
+  const expected = (message) => /the server responded with a status of (401|409|412) /.test(message.text()) || message.location().url.endsWith('/session/link/look');
   page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type()) && !expected(message.text())) deeds.push(`console ${message.text()}`);
+    if (['error', 'warning'].includes(message.type()) && !expected(message)) deeds.push(`console ${message.text()}`);
   });
   page.on('pageerror', (error) => deeds.push(`error ${error}`));
   page.on('popup', () => deeds.push('a window'));

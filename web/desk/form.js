@@ -5,10 +5,10 @@ import { t } from './words.js';
 
 /** @typedef {import('./types.js').Field} Field */
 
-/** @param {Field} field @param {any} value @param {string | undefined} described */
-function input(field, value, described) {
+/** @param {Field} field @param {string} id @param {any} value @param {string | undefined} described */
+function input(field, id, value, described) {
   const { name, type = 'text', options = [], required, autocomplete, min, max, maxlength, fixed } = field;
-  const common = { id: `f-${name}`, name, required, 'aria-describedby': described, 'aria-invalid': described?.includes('fault') ? 'true' : null };
+  const common = { id, name, required, 'aria-describedby': described, 'aria-invalid': described?.includes('fault') ? 'true' : null };
   if (type === 'choice') {
     return html`<select ...${common} value=${value ?? options[0]?.[0]}>${options.map(([key, label]) => html`<option value=${key}>${label}</option>`)}</select>`;
   }
@@ -18,11 +18,12 @@ function input(field, value, described) {
   return html`<input ...${common} type=${type} defaultValue=${value ?? ''} readonly=${fixed} autocomplete=${autocomplete ?? 'off'} min=${min} max=${max} maxlength=${maxlength} />`;
 }
 
-/** @param {{field: Field, value: any, fault: string | undefined}} props */
-function Labelled({ field, value, fault }) {
+/** @param {{form: string, field: Field, value: any, fault: string | undefined}} props `form`: a name that no other form has */
+function Labelled({ form, field, value, fault }) {
   const { name, label, hint, type, options = [] } = field;
-  const said = [hint && `h-${name}`, fault && `fault-${name}`].filter(Boolean).join(' ') || undefined;
-  const notes = html`${hint && html`<span class="hint" id=${`h-${name}`}>${hint}</span>`}${fault && html`<span class="bad" id=${`fault-${name}`}>⚠ ${fault}</span>`}`;
+  const id = `${form}-${name}`;
+  const said = [hint && `${id}-hint`, fault && `${id}-fault`].filter(Boolean).join(' ') || undefined;
+  const notes = html`${hint && html`<span class="hint" id=${`${id}-hint`}>${hint}</span>`}${fault && html`<span class="bad" id=${`${id}-fault`}>⚠ ${fault}</span>`}`;
   if (type === 'flag') {
     return html`<p class="field"><label class="check"><input type="checkbox" name=${name} defaultChecked=${value === true} aria-describedby=${said} /> ${label}</label>${notes}</p>`;
   }
@@ -31,7 +32,7 @@ function Labelled({ field, value, fault }) {
     return html`<fieldset class="field"><legend>${label}</legend>${options.map(([key, text]) => html`
       <label class="check"><input type="checkbox" name=${name} value=${key} defaultChecked=${chosen.has(key)} /> ${text}</label>`)}${notes}</fieldset>`;
   }
-  return html`<p class="field"><label for=${`f-${name}`}>${label}${field.required ? ' *' : ''}</label>${input(field, value, said)}${notes}</p>`;
+  return html`<p class="field"><label for=${id}>${label}${field.required ? ' *' : ''}</label>${input(field, id, value, said)}${notes}</p>`;
 }
 
 /** @param {Field} field @param {FormData} data */
@@ -65,11 +66,15 @@ function changes(fields, data, before) {
   return values;
 }
 
+/** Forms so far: two on one page have fields of the same names. */
+let forms = 0;
+
 /**
  * @param {{fields: Field[], values?: Record<string, any>, submit: (values: any) => Promise<unknown>, label: string,
  * cancel?: () => void, whole?: boolean, children?: any}} props `whole`: everything is sent, not only what changed
  */
 export function Form({ fields, values = {}, submit, label, cancel, whole = false, children }) {
+  const [name] = useState(() => `form${(forms += 1)}`);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState(/** @type {unknown} */ (null));
   const faults = failure instanceof Failure ? failure.faults : [];
@@ -91,7 +96,7 @@ export function Form({ fields, values = {}, submit, label, cancel, whole = false
   const named = new Set(fields.map((field) => field.name));
   const others = faults.filter((fault) => !named.has(fault.field)).map((fault) => fault.message);
   return html`<form class="form" ref=${form} onSubmit=${send} novalidate=${false}>
-    ${fields.map((field) => html`<${Labelled} key=${field.name} field=${field} value=${values[field.name]} fault=${faults.find((one) => one.field.split(/[.[]/)[0] === field.name)?.message} />`)}
+    ${fields.map((field) => html`<${Labelled} key=${field.name} form=${name} field=${field} value=${values[field.name]} fault=${faults.find((one) => one.field.split(/[.[]/)[0] === field.name)?.message} />`)}
     ${children}
     ${failure !== null && html`<p class="note" role="alert" tabindex="-1">⚠ ${[said(failure), ...others].join(' ')}</p>`}
     <p class="deeds"><button class="primary" disabled=${busy}>${label}</button>${cancel && html`<button type="button" onClick=${cancel}>${t('cancel')}</button>`}</p>
