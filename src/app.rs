@@ -152,6 +152,8 @@ fn rules(config: &Config) -> Result<Rules, Error> {
         own_origin: config.own_origin(),
         thresholds: config.moderation.thresholds(),
         reach: Arc::new(Reach::new(networks)),
+        session_idle: config.session.idle(),
+        session_life: config.session.life(),
     })
 }
 

@@ -5,6 +5,7 @@
 mod file;
 mod links;
 mod set;
+mod sign_in;
 mod tokens;
 mod webhook;
 
@@ -22,6 +23,10 @@ pub use self::links::DecisionLink;
 use self::links::Errand;
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
+pub use self::sign_in::{
+    csrf_token, is_csrf_token, new_recovery_codes, new_secret, new_totp_secret, recovery_code_hash, secret_hash,
+    totp_in_words, totp_step,
+};
 pub use self::tokens::{access_token_hash, new_access_token};
 pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;

@@ -45,6 +45,8 @@ pub struct Config {
     pub mail: Mail,
     /// What authors and moderators may do.
     pub moderation: Moderation,
+    /// How long somebody stays signed in.
+    pub session: Session,
     /// Rate limits and bounds.
     pub limits: Limits,
     /// How long fields may be.
@@ -179,6 +181,28 @@ impl Moderation {
     }
 }
 
+/// `[session]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// Minutes without a request after which it ends.
+    pub idle_minutes: u32,
+    /// Days after which it ends in any case.
+    pub absolute_days: u32,
+}
+
+impl Session {
+    /// The first of these.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(u64::from(self.idle_minutes) * 60)
+    }
+
+    /// The second.
+    pub fn life(&self) -> Duration {
+        Duration::from_secs(u64::from(self.absolute_days) * 86_400)
+    }
+}
+
 /// One rate limit: `burst` at once, then one every `seconds`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +230,10 @@ pub struct Limits {
     pub email: Ring,
     pub invalid: Ring,
     pub credentials: Ring,
+    pub password: Ring,
+    pub password_address: Ring,
+    pub password_all: Ring,
+    pub reset: Ring,
 }
 
 /// `[privacy]`
@@ -399,6 +427,8 @@ mod tests {
             ("[fields]\nbody_max = 0\n", "fields.body_max"),
             ("[metrics]\nlisten = \"geheim\"\n", "metrics.listen"),
             ("[metrics]\nlisten = \"127.0.0.1:8080\"\n", "metrics.listen"),
+            ("[session]\nidle_minutes = 0\n", "session.idle_minutes"),
+            ("[session]\nabsolute_days = 4000\n", "session.absolute_days"),
             ("nonsense", "line 1, column"),
             ("[mail]\nsmtp_url = \"smtp://u:geheim@mx\n", "line 2, column"),
             ("\n\n[mail]\nsmtp_url = smtp://u:geheim@mx\n", "line 4, column"),

@@ -9,6 +9,7 @@ pub mod hex;
 pub mod ids;
 pub mod listing;
 pub mod mail_choice;
+pub mod password;
 pub mod policy;
 pub mod privacy;
 pub mod reach;

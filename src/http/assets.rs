@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::Embed;
 
@@ -19,10 +20,12 @@ use crate::error::Error;
 #[folder = "web/"]
 #[include = "pages/*.css"]
 #[include = "desk/*"]
+#[include = "desk/language/*"]
 #[include = "demo/*"]
 #[include = "embed/*"]
 #[include = "vendor/*"]
 #[exclude = "*.md"]
+#[exclude = "*.d.ts"]
 struct Files;
 
 /// The files, ready to be sent.
@@ -64,4 +67,39 @@ fn content_type(name: &str) -> &'static str {
 /// The style sheet of the service's own pages.
 pub async fn page_style(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     Ok(state.assets.answer(&request, "pages/page.css")?)
+}
+
+/// What the desk's page may do: run our scripts, look like our style sheet, talk to us. What others wrote becomes nodes in
+/// one place alone (`web/desk/rich.js`), and only the policy named here may parse HTML.
+const DESK_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types afterword-body";
+
+/// The headers of every file of the desk.
+const DESK_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DESK_POLICY)),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+];
+
+/// A file of the moderators' desk; without a name its page. The libraries that it uses lie beside it.
+pub async fn desk(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let name = match request.match_info().get("file").unwrap_or_default() {
+        "" => "desk/index.html".to_owned(),
+        file if file.starts_with("vendor/") => file.to_owned(),
+        file => format!("desk/{file}"),
+    };
+    let mut response = state.assets.answer(&request, &name)?;
+    for (header, value) in DESK_HEADERS {
+        response.headers_mut().insert(header, value);
+    }
+    Ok(response)
+}
+
+/// The address of the desk is a folder's: what its page names lies below it.
+pub async fn to_desk() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/admin/")).finish()
 }

@@ -1,10 +1,12 @@
 //! The only place that knows actix, status codes and JSON. This file is the contents page: every address, its methods, and
 //! the handler of each. One file per resource.
 
+mod account_links;
 mod accounts;
 mod articles;
 mod assets;
 mod comments;
+mod cookies;
 mod decisions;
 mod encoding;
 pub mod error;
@@ -18,6 +20,7 @@ mod openapi;
 pub mod operator;
 mod outbox;
 mod own;
+mod own_account;
 mod pages;
 mod paging;
 mod queue;
@@ -25,11 +28,15 @@ mod reading;
 mod reply;
 mod request;
 mod rules;
+mod session;
 mod shapes;
 mod shortcut;
+mod signed_in;
 mod simulate;
 mod sites;
 mod stream;
+mod summary;
+mod surroundings;
 mod tokens;
 mod webhooks;
 
@@ -201,6 +208,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(for_moderators)
         .configure(mails)
         .configure(rules_of_moderators)
+        .configure(for_the_signed_in)
         .configure(for_administrators)
         .configure(for_webhooks)
         .configure(for_operators)
@@ -233,7 +241,7 @@ fn for_moderators(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
-        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)));
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(summary::summary)));
 }
 
 /// What mails lead to, and what became of them.
@@ -300,6 +308,7 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(get().to(accounts::list))
                 .route(web::post().to(accounts::create)),
         )
+        .service(at("/api/v1/accounts/{id}/invite", "POST, OPTIONS").route(web::post().to(account_links::invite)))
         .service(
             at("/api/v1/accounts/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
                 .route(get().to(accounts::get))
@@ -312,6 +321,33 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(web::post().to(tokens::create)),
         )
         .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
+}
+
+fn for_the_signed_in(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/session", "GET, HEAD, POST, DELETE, OPTIONS")
+                .route(get().to(session::get))
+                .route(web::post().to(session::sign_in))
+                .route(web::delete().to(session::sign_out)),
+        )
+        .service(at("/api/v1/session/link/look", "POST, OPTIONS").route(web::post().to(account_links::look)))
+        .service(at("/api/v1/session/link", "POST, OPTIONS").route(web::post().to(account_links::follow)))
+        .service(at("/api/v1/session/reset", "POST, OPTIONS").route(web::post().to(account_links::reset)))
+        .service(
+            at("/api/v1/sessions", "GET, HEAD, DELETE, OPTIONS")
+                .route(get().to(session::list))
+                .route(web::delete().to(session::end_others)),
+        )
+        .service(at("/api/v1/sessions/{id}", "DELETE, OPTIONS").route(web::delete().to(session::end)))
+        .service(at("/api/v1/account", "PATCH, OPTIONS").route(web::patch().to(own_account::change)))
+        .service(at("/api/v1/account/password", "POST, OPTIONS").route(web::post().to(own_account::password)))
+        .service(
+            at("/api/v1/account/totp", "POST, PUT, DELETE, OPTIONS")
+                .route(web::post().to(own_account::propose))
+                .route(web::put().to(own_account::confirm))
+                .route(web::delete().to(own_account::drop_factor)),
+        );
 }
 
 fn for_webhooks(config: &mut web::ServiceConfig) {
@@ -347,7 +383,9 @@ fn for_operators(config: &mut web::ServiceConfig) {
         )
         .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
         .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
-        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)));
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)))
+        .service(at("/admin", "GET, HEAD, OPTIONS").route(get().to(assets::to_desk)))
+        .service(at("/admin/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::desk)));
 }
 
 pub use self::front::front;

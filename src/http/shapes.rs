@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::surroundings::{AboveShape, AuthorShape, Surroundings};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::time::Timestamp;
@@ -195,6 +196,12 @@ pub struct ModeratorShape {
     /// On a single comment: what happened to it, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventShape>>,
+    /// On a single comment: how its author's comments on the site fared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<AuthorShape>,
+    /// On a single comment: what it answers, the root first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<Vec<AboveShape>>,
 }
 
 /// Where a comment stood before a decision.
@@ -338,14 +345,17 @@ impl State {
             user_agent,
             version: comment.version,
             events: None,
+            author: None,
+            thread: None,
         })
     }
 }
 
 impl ModeratorShape {
-    /// With what happened to it.
-    pub fn with_events(mut self, events: Vec<EventShape>) -> Self {
-        self.events = Some(events);
+    /// With what stands around it.
+    pub fn among(mut self, surroundings: Surroundings) -> Self {
+        let Surroundings { events, author, thread } = surroundings;
+        (self.events, self.author, self.thread) = (Some(events), Some(author), Some(thread));
         self
     }
 }

@@ -1,6 +1,6 @@
 //! The moderators' queue while it happens, as server-sent events (WHATWG HTML §9.2). A listener that comes back with
 //! `Last-Event-ID` gets what it missed from the log first. The stream ends when the service stops, when the listener does
-//! not keep up, and within a heartbeat after its token lost its rights.
+//! not keep up, and within a heartbeat after its token or session lost its rights.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::State;
 use super::error::{ApiError, Problem};
 use super::moderator::{Moderator, NoBody};
 use super::queue::private;
-use super::request;
+use super::signed_in;
 use crate::domain::ids::{EventId, SiteId};
 use crate::error::Error;
 use crate::live::{Live, Subscription, Topic, queue};
-use crate::service::access::{Access, Credentials};
+use crate::service::access::{Access, Credentials, Pass};
 use crate::storage::follow::{self, Happened};
 
 /// Entries that are given again, at most; whoever missed more loads the queue anew.
@@ -77,9 +77,9 @@ pub async fn queue(
             None => waiting.push_back(Bytes::from_static(RESET)),
         }
     }
-    let token = request::bearer(request.headers())?.unwrap_or_default().to_owned();
+    let pass = signed_in::pass(&request, &state)?.ok_or_else(|| Error::internal("a moderator without a pass"))?;
     let (live, heartbeat) = (state.live.clone(), beats(state.live.heartbeat));
-    let listener = Listener { state, live, access, token, subscription, heartbeat, waiting, told };
+    let listener = Listener { state, live, access, pass, subscription, heartbeat, waiting, told };
     Ok(response.streaming(stream::unfold(listener, |mut listener| async {
         let bytes = listener.next().await?;
         Some((Ok::<_, actix_web::Error>(bytes), listener))
@@ -111,7 +111,7 @@ struct Listener {
     state: web::Data<State>,
     live: Arc<Live>,
     access: Access,
-    token: String,
+    pass: Pass,
     subscription: Subscription,
     heartbeat: Interval,
     /// What goes out first.
@@ -143,10 +143,10 @@ impl Listener {
         }
     }
 
-    /// Whether the token still stands for the same rights. Whoever has others now comes back with them.
+    /// Whether the token or the session still stands for the same rights. Whoever has others now comes back with them.
     async fn may_go_on(&self) -> bool {
         let sites = |access: &Access| -> (_, Vec<SiteId>) { (access.role, access.sites.clone()) };
-        match self.state.service.credentials_by_token(&self.token).await {
+        match self.state.service.credentials(&self.pass).await {
             Ok(Some(Credentials { access, .. })) => sites(&access) == sites(&self.access),
             Ok(None) => false,
             // The database is away; nobody knows better.

@@ -71,6 +71,7 @@ async fn sweep(service: &Service) -> Result<(), Error> {
     let now = service.clock.now();
     while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
+    service.sweep_sessions().await?;
     let old = now.minus(KEEP_DELIVERIES);
     service.db.write(move |tx| webhook_queue::sweep(tx, (now, old), KEEP_ATTEMPTS)).await
 }

@@ -2,6 +2,7 @@
 //! mails that are due, sends them, and settles them: done, again later with growing pauses, or given up visibly. The third
 //! does the same with events for webhooks. One file per kind of job. A crash loses nothing: a claim that is not settled runs out and the row is due again.
 
+mod account_links;
 mod ceiling;
 pub mod housekeeping;
 mod moderator_mail;
@@ -28,6 +29,7 @@ use crate::metrics::{MailResult, Metrics};
 use crate::outbound::Outbound;
 use crate::service::Service;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
+use crate::storage::sign_in::Purpose;
 
 /// How long a claim lasts (contract §5); sending a mail is given up before.
 const CLAIM: Duration = Duration::from_mins(1);
@@ -156,7 +158,13 @@ impl Worker {
         let (service, ceiling, now) = (self.service.clone(), self.hourly_ceiling, self.service.clock.now());
         let claim = Claim {
             id: OutboxId(self.service.ids.next()),
-            kinds: &[Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff],
+            kinds: &[
+                Kind::MailModerator,
+                Kind::MailDigest,
+                Kind::MailWebhookOff,
+                Kind::MailInvitation,
+                Kind::MailReset,
+            ],
             now,
             until: now.plus(CLAIM),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -178,6 +186,8 @@ impl Worker {
             Kind::MailModerator => self.mail_moderator(&row).await,
             Kind::MailDigest => self.mail_digest(&row).await,
             Kind::MailWebhookOff => self.mail_webhook_off(&row).await,
+            Kind::MailInvitation => self.mail_link(&row, Purpose::Invitation).await,
+            Kind::MailReset => self.mail_link(&row, Purpose::Reset).await,
             Kind::TellModerators => Ok(Sent::Nothing),
         };
         let now = self.service.clock.now();

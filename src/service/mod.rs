@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod account_changes;
+pub mod account_links;
 pub mod accounts;
 pub mod articles;
 pub mod copy;
@@ -13,12 +14,15 @@ pub mod mail_links;
 pub mod mails;
 pub mod moderation;
 pub mod own;
+pub mod own_account;
+pub mod passwords;
 pub mod private_fields;
 pub mod replay;
 pub mod reply;
 pub mod rotation;
 pub mod rulebook;
 pub mod rules;
+pub mod sessions;
 pub mod site_changes;
 pub mod sites;
 pub mod submission;
@@ -65,6 +69,10 @@ pub struct Rules {
     pub thresholds: Thresholds,
     /// Where webhooks may lead.
     pub reach: Arc<Reach>,
+    /// A session ends when nobody has used it for so long,
+    pub session_idle: Duration,
+    /// and after so long in any case.
+    pub session_life: Duration,
 }
 
 /// Everything that use cases work with. One for the whole process.
@@ -85,6 +93,8 @@ pub struct Service {
     pub webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
+    /// What hashes passwords.
+    pub passwords: passwords::Passwords,
     /// Requests with an idempotency key that are being worked on.
     in_flight: in_flight::InFlight,
 }
@@ -113,7 +123,8 @@ impl Service {
         let ids = Ids::new(clock.clone());
         let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
         let (webhooks, in_flight) = (WebhookDirectory::default(), in_flight::InFlight::default());
-        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, in_flight }
+        let passwords = passwords::Passwords::default();
+        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, passwords, in_flight }
     }
 
     /// An entry of the event log about a comment.

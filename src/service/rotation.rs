@@ -6,14 +6,16 @@ use uuid::Uuid;
 
 use super::Service;
 use super::accounts::email_place;
+use super::own_account::pending_place;
 use super::private_fields::{comment_email_place, comment_sender_place};
+use super::sessions::totp_place;
 use super::webhooks::webhook_place;
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 use crate::keys::{Place, Sealer, key_id};
 use crate::storage::accounts::{self, Account};
 use crate::storage::meta::KEY_CHECK as USED;
-use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields};
+use crate::storage::reseal::{self, AccountFields, PAGE, PrivateFields, TotpSecret};
 use crate::storage::webhooks::{self, Webhook};
 use crate::storage::{Conn, meta, neighbours};
 
@@ -121,6 +123,7 @@ impl Service {
         };
         for account in &accounts {
             count(&account.email_sealed);
+            [&account.totp_sealed, &account.totp_pending].into_iter().flatten().for_each(|sealed| count(sealed));
         }
         for webhook in &webhooks {
             count(&webhook.private_sealed);
@@ -199,8 +202,9 @@ impl Service {
         let sealer = self.keys.sealer()?;
         let mut batch = Batch { is_first, is_last: page.len() < PAGE, ..Batch::default() };
         let cursor = page.last().filter(|_| !batch.is_last).map(|row| row.id.to_string());
-        let (mut new_accounts, mut new_comments) = (Vec::new(), Vec::new());
+        let (mut new_accounts, mut new_secrets, mut new_comments) = (Vec::new(), Vec::new(), Vec::new());
         for account in accounts {
+            new_secrets.extend(self.totp_resealed(&account, &sealer, &mut batch)?);
             new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
         let mut new_webhooks = Vec::new();
@@ -213,7 +217,7 @@ impl Service {
                 new_comments.push((before, after));
             }
         }
-        let changes = new_accounts.len() + new_webhooks.len() + new_comments.len();
+        let changes = new_accounts.len() + new_secrets.len() + new_webhooks.len() + new_comments.len();
         let written = self
             .db
             .write(move |tx| {
@@ -221,6 +225,7 @@ impl Service {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
                 let mut written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
+                written += reseal::replace_totp(tx, &new_secrets)?;
                 for (webhook, after) in &new_webhooks {
                     written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
                 }
@@ -265,6 +270,20 @@ impl Service {
         let Some(address) = self.taken_out(place, &account.email_sealed, batch) else { return Ok(None) };
         let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
         Ok(Some(AccountFields { id: account.id, before: account.email_sealed, email_sealed, email_hash }))
+    }
+
+    /// The secrets of one-time codes, the one in use and the one that waits to be confirmed.
+    fn totp_resealed(&self, account: &Account, sealer: &Sealer, batch: &mut Batch) -> Result<Vec<TotpSecret>, Error> {
+        let (used, pending) = (totp_place(&account.id), pending_place(&account.id));
+        let mut changes = Vec::new();
+        for (place, sealed, is_pending) in [(used, &account.totp_sealed, false), (pending, &account.totp_pending, true)]
+        {
+            let Some(before) = sealed else { continue };
+            let Some(secret) = self.taken_out(place, before, batch).map(zeroize::Zeroizing::new) else { continue };
+            let sealed = sealer.seal(place, &secret)?;
+            changes.push(TotpSecret { id: account.id, is_pending, before: before.clone(), sealed });
+        }
+        Ok(changes)
     }
 
     fn webhook_resealed(

@@ -12,7 +12,8 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 
 /// The work that is a mail.
-const MAILS: [Kind; 3] = [Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff];
+const MAILS: [Kind; 5] =
+    [Kind::MailModerator, Kind::MailDigest, Kind::MailWebhookOff, Kind::MailInvitation, Kind::MailReset];
 
 named_enum! {
     /// How far a mail is.

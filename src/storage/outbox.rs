@@ -26,6 +26,10 @@ named_enum! {
         MailDigest = 3 => "mail_digest",
         /// Tell one administrator which webhooks were switched off.
         MailWebhookOff = 20 => "mail_webhook_off",
+        /// Invite somebody to choose the first password of their account.
+        MailInvitation = 30 => "mail_invitation",
+        /// Send somebody a link with which they choose another password; nobody, when the address has no account.
+        MailReset = 31 => "mail_reset",
     }
 }
 

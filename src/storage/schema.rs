@@ -186,6 +186,10 @@ table! {
         quiet_to -> Nullable<SmallInt>,
         time_zone -> Nullable<Text>,
         links_from -> Nullable<BigInt>,
+        language -> Nullable<Text>,
+        totp_sealed -> Nullable<Binary>,
+        totp_pending -> Nullable<Binary>,
+        totp_step -> Nullable<BigInt>,
     }
 }
 
@@ -208,6 +212,28 @@ table! {
         user_agent -> Nullable<Text>,
         created_at -> BigInt,
         seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::Binary;
+    use super::super::types::Uid;
+    recovery_codes (account_id, code_hash) {
+        account_id -> Uid,
+        code_hash -> Binary,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt};
+    use super::super::types::Uid;
+    one_time_links (id) {
+        id -> Uid,
+        purpose -> SmallInt,
+        account_id -> Nullable<Uid>,
+        token_hash -> Binary,
+        created_at -> BigInt,
         expires_at -> BigInt,
     }
 }
@@ -328,5 +354,7 @@ allow_tables_to_appear_in_same_query!(
     accounts,
     account_sites,
     sessions,
+    recovery_codes,
+    one_time_links,
     tokens
 );

@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 use super::accounts::Role;
 use super::outbox::Kind;
+use super::sign_in::Purpose;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
-    WebhookId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, RuleId, SessionId, SiteId,
+    TokenId, WebhookId,
 };
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;
@@ -140,7 +141,7 @@ macro_rules! through_number {
 
 ids_as_uid!(
     SiteId, ArticleId, CommentId, AuthorId, AccountId, TokenId, SessionId, EventId, OutboxId, RuleId, AnyId, WebhookId,
-    DeliveryId
+    DeliveryId, LinkId
 );
 
 through_number!(BigInt, i64: Timestamp, |time| time.0, |micros| Ok(Timestamp(micros)));
@@ -157,6 +158,7 @@ through_number!(SmallInt, i16:
     Badge, |badge| badge.number(), |n| Badge::from_number(n).ok_or_else(|| unknown("badge", n));
     Policy, |policy| policy.number(), |n| Policy::from_number(n).ok_or_else(|| unknown("policy", n));
     ArticlePolicy, |policy| policy.number(), |n| ArticlePolicy::from_number(n).ok_or_else(|| unknown("article policy", n));
+    Purpose, |purpose| purpose.number(), |n| Purpose::from_number(n).ok_or_else(|| unknown("purpose of a link", n));
     Role, |role| role.number(), |n| Role::from_number(n).ok_or_else(|| unknown("role", n));
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
     EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));

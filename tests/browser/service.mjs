@@ -22,6 +22,7 @@ async function freePort() {
   return port;
 }
 
+/** Starts it; `setup` is the one-time link to the first administrator that it prints. */
 export async function start() {
   const folder = mkdtempSync(join(tmpdir(), 'afterword-'));
   const port = await freePort();
@@ -40,7 +41,11 @@ export async function start() {
   };
   run('account', 'add', '--email', 'mod@example.org', '--role', 'moderator', '--site', 'default');
   const token = run('token', 'create', '--account', 'mod@example.org', '--name', 'test');
-  const child = spawn(program, ['serve'], { cwd: folder, env, stdio: 'inherit' });
+  const child = spawn(program, ['serve'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text) => { said += text; if (!/^\s*$|admin\/#\/link|Nobody|afterword|TOKEN|curl/.test(text)) process.stderr.write(text); });
+  }
   for (let tries = 0; ; tries += 1) {
     if (tries > 300) throw new Error('the service does not answer');
     try {
@@ -55,6 +60,9 @@ export async function start() {
   return {
     url,
     folder,
+    run,
+    token,
+    setup: () => /\S+\/admin\/#\/link\/\S+/.exec(said)?.[0],
     submit: (body) => post('/api/v1/sites/default/comments', body),
     moderate: (path, body = {}) => post(`/api/v1/moderation${path}`, body, { authorization: `Bearer ${token}` }),
     /** The mails so far, when there are as many as that. */

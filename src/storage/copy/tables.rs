@@ -15,14 +15,15 @@ use super::{AnyId, COUNTED_ROWS, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, 
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 
-/// All tables but those that a database derives; what others refer to comes first.
+/// All tables but those that a database derives, and what is worth nothing elsewhere: whoever is signed in signs in again,
+/// and whoever has a link asks for another. What others refer to comes first.
 pub static TABLES: &[Table] = &[
     Table::of::<Fact>(),
     Table::of::<Site>(),
     Table::of::<SiteCounts>(),
     Table::of::<Account>(),
     Table::of::<AccountSite>(),
-    Table::of::<Session>(),
+    Table::of::<RecoveryCode>(),
     Table::of::<AccessToken>(),
     Table::of::<Article>(),
     Table::of::<Author>(),
@@ -283,6 +284,10 @@ rows! {
         quiet_to: Option<i16>,
         time_zone: Option<String>,
         links_from: Option<i64>,
+        language: Option<String>,
+        totp_sealed: Option<Vec<u8>>,
+        totp_pending: Option<Vec<u8>>,
+        totp_step: Option<i64>,
     }
 
     account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {
@@ -290,14 +295,9 @@ rows! {
         site_id: AnyId,
     }
 
-    sessions: Session by (id: AnyId) {
-        id: AnyId,
+    recovery_codes: RecoveryCode by (account_id: AnyId, code_hash: Vec<u8>) {
         account_id: AnyId,
-        token_hash: Vec<u8>,
-        user_agent: Option<String>,
-        created_at: i64,
-        seen_at: i64,
-        expires_at: i64,
+        code_hash: Vec<u8>,
     }
 
     tokens: AccessToken by (id: AnyId) {

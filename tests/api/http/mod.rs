@@ -3,6 +3,7 @@
 mod administration;
 mod corpora;
 mod dead_links;
+mod desk;
 mod errors;
 mod form;
 mod hostile;

@@ -9,7 +9,7 @@ use afterword::domain::listing::Sort;
 use afterword::storage::listing::List;
 use afterword::storage::outbox::{self, Claim, Kind};
 use afterword::storage::queue::QueueFilter;
-use afterword::storage::{Conn, Db, Tx, articles, comments, idempotency, listing, queue};
+use afterword::storage::{Conn, Db, Tx, articles, comments, days, idempotency, listing, queue};
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -176,6 +176,9 @@ fn moderating(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
         }
     }
     comments::find_to_change(tx, rows::comment_id(1001)).unwrap();
+    for sites in [None, Some([site].as_slice())] {
+        days::came(tx.conn(), sites, rows::NOW, rows::NOW).unwrap();
+    }
 }
 
 fn writing(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {

@@ -45,6 +45,8 @@ async fn every_column_is_there(backend: Backend) {
             accounts,
             account_sites,
             sessions,
+            recovery_codes,
+            one_time_links,
             tokens,
             rules,
             webhooks,
