@@ -9,8 +9,10 @@ mod comments;
 mod decisions;
 mod encoding;
 pub mod error;
+mod feed;
 mod feedback;
 mod form;
+mod fragment;
 mod front;
 mod json;
 mod links;
@@ -191,6 +193,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(reading::counts_by_body)),
         )
         .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(reading::recent)))
+        .service(at("/api/v1/sites/{site}/feed.atom", "GET, HEAD, OPTIONS").route(get().to(feed::feed)))
         .service(at("/api/v1/sites/{site}/stream", "GET, HEAD, OPTIONS").route(get().to(arriving::stream)))
         .service(
             at("/api/v1/sites/{site}/reactions", "GET, HEAD, PUT, OPTIONS")

@@ -33,23 +33,23 @@ pub struct Votes {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicShape {
     /// Opaque.
-    id: String,
+    pub(super) id: String,
     /// The comment that this one answers.
     parent_id: Option<String>,
     /// 0 for a root.
-    depth: i16,
-    name: String,
+    pub(super) depth: i16,
+    pub(super) name: String,
     website: Option<String>,
     /// An image of the site's own making; derived from a site key and the name.
     avatar: String,
     /// `staff` for the site's own people.
     badge: Option<&'static str>,
     /// Safe HTML.
-    body_html: String,
+    pub(super) body_html: String,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(super) created_at: String,
     #[schema(format = DateTime)]
-    edited_at: Option<String>,
+    pub(super) edited_at: Option<String>,
     pinned: bool,
     votes: Votes,
     /// Direct replies that are approved.
@@ -59,9 +59,9 @@ pub struct PublicShape {
 /// A comment that is no longer public but has public replies.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RemovedShape {
-    id: String,
+    pub(super) id: String,
     parent_id: Option<String>,
-    depth: i16,
+    pub(super) depth: i16,
     /// Always true.
     removed: bool,
 }
@@ -80,13 +80,13 @@ pub enum ListedShape {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ArticleShape {
     /// The key that the blog chose.
-    key: String,
-    title: Option<String>,
-    url: Option<String>,
+    pub(super) key: String,
+    pub(super) title: Option<String>,
+    pub(super) url: Option<String>,
     /// Approved comments.
-    comment_count: i64,
+    pub(super) comment_count: i64,
     /// Whether it takes no more comments.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl ArticleShape {
@@ -107,8 +107,15 @@ impl ArticleShape {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecentShape {
     #[serde(flatten)]
-    comment: PublicShape,
-    article: ArticleShape,
+    pub(super) comment: PublicShape,
+    pub(super) article: ArticleShape,
+}
+
+impl RecentShape {
+    /// When it was last changed.
+    pub fn updated(&self) -> &str {
+        self.comment.edited_at.as_deref().unwrap_or(&self.comment.created_at)
+    }
 }
 
 /// The new text of a public comment that waits for a moderator.

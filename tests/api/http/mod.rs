@@ -7,6 +7,7 @@ mod dead_links;
 mod errors;
 mod feedback;
 mod form;
+mod fragment;
 mod hostile;
 mod instances;
 mod limits;
