@@ -213,9 +213,19 @@ fn dump(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg:
         row: String,
     }
     let mut text = String::new();
-    for table in
-        ["comments", "events", "outbox", "idempotency_keys", "authors", "articles", "comment_words", "accounts", "votes", "reactions", "flags"]
-    {
+    for table in [
+        "comments",
+        "events",
+        "outbox",
+        "idempotency_keys",
+        "authors",
+        "articles",
+        "comment_words",
+        "accounts",
+        "votes",
+        "reactions",
+        "flags",
+    ] {
         let sql = format!("SELECT CAST({table} AS TEXT) AS row FROM {table}");
         let rows: Vec<Row> = diesel::sql_query(sql).load(conn).unwrap();
         text.extend(rows.into_iter().map(|row| row.row));
