@@ -18,7 +18,7 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.environ.get("AFTERWORD", os.path.join(ROOT, "target", "release", "afterword"))
+PROGRAM = os.path.abspath(os.environ.get("AFTERWORD", os.path.join(ROOT, "target", "release", "afterword")))
 
 
 def free_port():
