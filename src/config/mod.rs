@@ -222,6 +222,8 @@ pub struct Limits {
     pub max_depth: u8,
     pub streams: usize,
     pub streams_per_account: usize,
+    pub reader_streams: usize,
+    pub reader_streams_per_address: usize,
     pub address: Ring,
     pub network: Ring,
     pub article: Ring,
@@ -234,6 +236,8 @@ pub struct Limits {
     pub password_address: Ring,
     pub password_all: Ring,
     pub reset: Ring,
+    pub feedback: Ring,
+    pub feedback_network: Ring,
 }
 
 /// `[privacy]`

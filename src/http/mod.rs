@@ -3,6 +3,7 @@
 
 mod account_links;
 mod accounts;
+mod arriving;
 mod articles;
 mod assets;
 mod comments;
@@ -10,7 +11,10 @@ mod cookies;
 mod decisions;
 mod encoding;
 pub mod error;
+mod feed;
+mod feedback;
 mod form;
+mod fragment;
 mod front;
 mod json;
 mod links;
@@ -40,8 +44,8 @@ mod surroundings;
 mod tokens;
 mod webhooks;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, Resource, guard, web};
@@ -197,6 +201,15 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(reading::counts_by_body)),
         )
         .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(reading::recent)))
+        .service(at("/api/v1/sites/{site}/feed.atom", "GET, HEAD, OPTIONS").route(get().to(feed::feed)))
+        .service(at("/api/v1/sites/{site}/stream", "GET, HEAD, OPTIONS").route(get().to(arriving::stream)))
+        .service(
+            at("/api/v1/sites/{site}/reactions", "GET, HEAD, PUT, OPTIONS")
+                .route(get().to(feedback::reactions))
+                .route(web::put().to(feedback::react)),
+        )
+        .service(at("/api/v1/comments/{id}/vote", "PUT, OPTIONS").route(web::put().to(feedback::vote)))
+        .service(at("/api/v1/comments/{id}/flags", "POST, OPTIONS").route(web::post().to(feedback::flag)))
         .service(at("/api/v1/sites/{site}/form", "GET, HEAD, OPTIONS").route(get().to(comments::form)))
         .service(
             at("/api/v1/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")

@@ -5,7 +5,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    account_links, accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks,
+    account_links, accounts, arriving, articles, feed, feedback, links, outbox, reply, rules, simulate, sites, stream,
+    tokens, webhooks,
 };
 use super::{comments, decisions, metrics, operator, own, own_account, queue, reading, session, summary};
 
@@ -19,6 +20,7 @@ use super::{comments, decisions, metrics, operator, own, own_account, queue, rea
     modifiers(&Tokens),
     paths(
         comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
+        feed::feed, arriving::stream, feedback::vote, feedback::reactions, feedback::react, feedback::flag,
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, summary::summary,

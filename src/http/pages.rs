@@ -15,6 +15,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("message.html", include_str!("../../web/pages/message.html")),
     ("document.html", include_str!("../../web/pages/document.html")),
     ("form.html", include_str!("../../web/pages/form.html")),
+    ("comments.html", include_str!("../../web/pages/comments.html")),
     ("link.html", include_str!("../../web/pages/link.html")),
     ("stop.html", include_str!("../../web/pages/stop.html")),
 ];
@@ -56,6 +57,12 @@ impl Pages {
         let values = minijinja::context! { public_url => self.public_url.as_str(), ..values };
         let html = self.templates.get_template(template).and_then(|template| template.render(values));
         Ok(page(status).body(html.map_err(Error::internal)?))
+    }
+
+    /// A piece of a page.
+    pub fn piece(&self, template: &str, values: Value) -> Result<Vec<u8>, Error> {
+        let html = self.templates.get_template(template).and_then(|template| template.render(values));
+        html.map(String::into_bytes).map_err(Error::internal)
     }
 
     /// A page of one heading and one sentence.

@@ -12,7 +12,7 @@ use super::error::{ApiError, Problem};
 use super::moderator::{Input, Moderator, NoBody};
 use super::request::{Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{EventShape, ModeratorShape};
-use super::surroundings::{AboveShape, Surroundings};
+use super::surroundings::{AboveShape, FlagShape, Surroundings};
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{CommentId, EventId, SiteId};
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::service::access::Access;
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::{self, Event, EventFilter};
+use crate::storage::feedback;
 use crate::storage::queue::{self, QueueFilter};
 use crate::storage::{articles, authors, listing};
 
@@ -208,19 +209,20 @@ pub async fn get(
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
     let id = comment_id(&request)?;
-    let (comment, log, author, thread) = state
+    let (comment, log, flags, author, thread) = state
         .service
         .db
         .read(move |conn| {
             let comment = comments::find(conn, id)?.ok_or(Error::NotFound)?;
             let author = authors::find_anywhere(conn, comment.author_id)?;
             let thread = listing::around(conn, &comment)?.above;
-            Ok((comment, events::of_comment(conn, id)?, author, thread))
+            Ok((comment, events::of_comment(conn, id)?, feedback::flags_of(conn, id)?, author, thread))
         })
         .await?;
     moderator.access.require(comment.site_id)?;
     let surroundings = Surroundings {
         events: event_shapes(&state, &log).await?,
+        flags: flags.into_iter().map(FlagShape::from).collect(),
         author: author.map(|author| author.history().into()).unwrap_or_default(),
         thread: thread.into_iter().map(AboveShape::from).collect(),
     };

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::shapes::EventShape;
 use crate::domain::comment::{Badge, Status};
 use crate::domain::rules::subject::History;
+use crate::storage::feedback::Flag;
 use crate::storage::listing::PublicComment;
 
 /// How the comments of one author on one site fared, the one that is looked at included.
@@ -56,10 +57,29 @@ impl From<PublicComment> for AboveShape {
     }
 }
 
+/// What a reader said against a comment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlagShape {
+    /// `spam`, `abuse` or `other`.
+    reason: &'static str,
+    /// In their words.
+    note: Option<String>,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+impl From<Flag> for FlagShape {
+    fn from(flag: Flag) -> Self {
+        Self { reason: flag.reason.as_str(), note: flag.note, at: flag.at.to_string() }
+    }
+}
+
 /// All of it.
 pub struct Surroundings {
     /// The oldest first.
     pub events: Vec<EventShape>,
+    /// The oldest first.
+    pub flags: Vec<FlagShape>,
     /// All zero for an author whom nobody knows any more.
     pub author: AuthorShape,
     /// The root first.

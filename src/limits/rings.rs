@@ -55,6 +55,8 @@ pub struct Rings {
     password_address: Ring,
     password_all: Ring,
     reset: Ring,
+    feedback: Ring,
+    feedback_network: Ring,
     shared: Option<Shared>,
 }
 
@@ -66,7 +68,7 @@ struct Ask<'a> {
     toll: Option<Toll>,
 }
 
-/// The numbers of the rings that are shared: the same in all instances and versions, and the higher, the more pass it.
+/// The numbers of the rings that are shared: the same in all instances and versions, and for one kind of request the higher, the more pass it.
 mod number {
     pub const CREDENTIALS: u8 = 1;
     pub const EMAIL: u8 = 2;
@@ -80,10 +82,12 @@ mod number {
     pub const RESET: u8 = 10;
     pub const PASSWORD_ADDRESS: u8 = 11;
     pub const PASSWORD_ALL: u8 = 12;
+    pub const FEEDBACK: u8 = 13;
+    pub const FEEDBACK_NETWORK: u8 = 14;
 }
 
 impl Rings {
-    /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
+    /// The rings of the settings. At 16 bytes a place the tables take at most 38 MiB, and what is not used costs nothing.
     /// `common` is what all instances go by; without it each of them lets as much pass as one.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>, common: Option<Common>) -> Self {
         let clock = LimiterClock::new(clock);
@@ -103,6 +107,8 @@ impl Rings {
             password_address: ring(limits.password_address, 1 << 17),
             password_all: ring(limits.password_all, 1),
             reset: ring(limits.reset, 1 << 16),
+            feedback: ring(limits.feedback, 1 << 18),
+            feedback_network: ring(limits.feedback_network, 1 << 16),
             shared: common.map(|common| Shared::new(common, clock.clone())),
         }
     }
@@ -168,6 +174,19 @@ impl Rings {
         .await
     }
 
+    /// Lets a vote, a reaction or a flag pass, or tells how long to wait.
+    pub async fn feedback(&self, from: ClientAddress) -> Result<(), Duration> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let (host, network) = (octets(from.host()), octets(from.network()));
+        self.pass(&[
+            self.ask(&self.feedback, number::FEEDBACK, &[&host]),
+            self.ask(&self.feedback_network, number::FEEDBACK_NETWORK, &[&network]),
+        ])
+        .await
+    }
+
     /// Whether one more mail may go to an e-mail address that somebody typed; takes one.
     pub async fn reset_is_calm(&self, account: &[u8]) -> bool {
         self.pass(&[self.ask(&self.reset, number::RESET, &[account])]).await.is_ok()
@@ -221,11 +240,11 @@ impl Rings {
 
     /// How often each ring refused something since the start. A comment counts once, for the ring that lets it wait longest;
     /// `email` counts the comments that are held for it.
-    pub fn refused(&self) -> [(&'static str, u64); 13] {
+    pub fn refused(&self) -> [(&'static str, u64); 15] {
         self.named().map(|(name, ring)| (name, ring.refused()))
     }
 
-    fn named(&self) -> [(&'static str, &Ring); 13] {
+    fn named(&self) -> [(&'static str, &Ring); 15] {
         [
             ("address", &self.address),
             ("network", &self.network),
@@ -240,6 +259,8 @@ impl Rings {
             ("password_address", &self.password_address),
             ("password_all", &self.password_all),
             ("reset", &self.reset),
+            ("feedback", &self.feedback),
+            ("feedback_network", &self.feedback_network),
         ]
     }
 }

@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod articles;
 pub mod copy;
 pub mod export;
+pub mod feedback;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;
@@ -95,6 +96,8 @@ pub struct Service {
     pub rules: Rules,
     /// What hashes passwords.
     pub passwords: passwords::Passwords,
+    /// Articles whose votes were shown a moment ago.
+    votes_shown: feedback::VotesShown,
     /// Requests with an idempotency key that are being worked on.
     in_flight: in_flight::InFlight,
 }
@@ -123,8 +126,8 @@ impl Service {
         let ids = Ids::new(clock.clone());
         let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
         let (webhooks, in_flight) = (WebhookDirectory::default(), in_flight::InFlight::default());
-        let passwords = passwords::Passwords::default();
-        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, passwords, in_flight }
+        let (passwords, votes_shown) = (passwords::Passwords::default(), feedback::VotesShown::default());
+        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, passwords, votes_shown, in_flight }
     }
 
     /// An entry of the event log about a comment.
@@ -140,6 +143,7 @@ impl Service {
             to_status: Some(comment.status),
             via: actor.via,
             reason: None,
+            article_id: Some(comment.article_id),
         }
     }
 

@@ -302,6 +302,18 @@ pub fn around(conn: &mut Conn, comment: &Comment) -> Result<Around, Error> {
     Ok(Around { above, beside })
 }
 
+/// The newest approved comments of an article, each with it.
+pub fn newest_of(conn: &mut Conn, article: Article, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
+    let rows: Vec<PublicComment> = on!(conn, |c| comments::table
+        .filter(comments::article_id.eq(article.id))
+        .filter(comments::status.eq(Status::Approved))
+        .order(comments::id.desc())
+        .limit(limit)
+        .select(PublicComment::as_select())
+        .load(c))?;
+    Ok(rows.into_iter().map(|row| (row, article.clone())).collect())
+}
+
 /// The newest approved comments of a site, each with its article.
 pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
     Ok(on!(conn, |c| comments::table

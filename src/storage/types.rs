@@ -17,6 +17,7 @@ use super::accounts::Role;
 use super::outbox::Kind;
 use super::sign_in::Purpose;
 use crate::domain::comment::{Action, Badge, Status, Via};
+use crate::domain::feedback::FlagReason;
 use crate::domain::ids::{
     AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, RuleId, SessionId, SiteId,
     TokenId, WebhookId,
@@ -163,5 +164,6 @@ through_number!(SmallInt, i16:
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
     EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));
     Format, |format| format.number(), |n| Format::from_number(n).ok_or_else(|| unknown("webhook format", n));
+    FlagReason, |reason| reason.number(), |n| FlagReason::from_number(n).ok_or_else(|| unknown("flag", n));
     Delivered, |end| end.number(), |n| Delivered::from_number(n).ok_or_else(|| unknown("delivery", n));
 );

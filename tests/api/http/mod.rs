@@ -1,11 +1,14 @@
 //! The API as clients meet it, on both databases.
 
 mod administration;
+mod arriving;
 mod corpora;
 mod dead_links;
 mod desk;
 mod errors;
+mod feedback;
 mod form;
+mod fragment;
 mod hostile;
 mod instances;
 mod limits;
