@@ -9,6 +9,7 @@ mod tokens;
 mod webhook;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,7 @@ pub use self::tokens::{access_token_hash, new_access_token};
 pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
-use crate::domain::ids::{AccountId, AuthorId, SiteId};
+use crate::domain::ids::{AccountId, ArticleId, AuthorId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -265,6 +266,18 @@ impl Keys {
     /// so that a rotation changes nobody's count, and instances agree while it goes on.
     pub fn limit_hash(&self, parts: &[&[u8]]) -> [u8; 16] {
         *self.known.load().oldest().lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
+    }
+
+    /// A keyed hash of a visitor who votes, reacts or flags (`kind`) on an article in a month: equal for one address block,
+    /// and for nothing else that is equal about them. From the last line of the file, so that a rotation lets nobody vote
+    /// again.
+    pub fn visitor(&self, kind: &str, article: ArticleId, (host, month): (IpAddr, i64)) -> [u8; 16] {
+        let host = match host {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let parts = [kind.as_bytes(), article.as_bytes(), &month.to_be_bytes(), &host.octets()];
+        *self.known.load().oldest().lookup("visitor", &parts).first_chunk().unwrap_or(&[0; 16])
     }
 
     /// The secret that stands for an author on a site. Derived, so that a repeated answer can repeat it.

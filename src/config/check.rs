@@ -34,6 +34,8 @@ impl Config {
         within("database.write_connections", self.database.write_connections, 1..=64)?;
         within("limits.streams", self.limits.streams, 0..=100_000)?;
         within("limits.streams_per_account", self.limits.streams_per_account, 0..=1000)?;
+        within("limits.reader_streams", self.limits.reader_streams, 0..=100_000)?;
+        within("limits.reader_streams_per_address", self.limits.reader_streams_per_address, 0..=100_000)?;
         if self.metrics.address()? == Some(self.server.listen) {
             return wrong("metrics.listen", "must be another address than server.listen");
         }
@@ -105,7 +107,7 @@ impl Config {
 }
 
 impl Limits {
-    fn rings(&self) -> [(&'static str, Ring); 8] {
+    fn rings(&self) -> [(&'static str, Ring); 10] {
         [
             ("address", self.address),
             ("network", self.network),
@@ -115,6 +117,8 @@ impl Limits {
             ("email", self.email),
             ("invalid", self.invalid),
             ("credentials", self.credentials),
+            ("feedback", self.feedback),
+            ("feedback_network", self.feedback_network),
         ]
     }
 }

@@ -209,6 +209,8 @@ pub struct Limits {
     pub max_depth: u8,
     pub streams: usize,
     pub streams_per_account: usize,
+    pub reader_streams: usize,
+    pub reader_streams_per_address: usize,
     pub address: Ring,
     pub network: Ring,
     pub article: Ring,
@@ -217,6 +219,8 @@ pub struct Limits {
     pub email: Ring,
     pub invalid: Ring,
     pub credentials: Ring,
+    pub feedback: Ring,
+    pub feedback_network: Ring,
 }
 
 /// `[privacy]`

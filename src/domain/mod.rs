@@ -5,6 +5,7 @@ pub mod characters;
 pub mod comment;
 pub mod email;
 pub mod fault;
+pub mod feedback;
 pub mod hex;
 pub mod ids;
 pub mod listing;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::comment::named_enum;
 use super::fault::Fault;
+use super::feedback::{MOST_REACTIONS, is_reaction};
 use super::submission::FieldRules;
 use super::text::{Body, tidy};
 use super::time::Timestamp;
@@ -50,6 +51,12 @@ pub struct SiteSettings {
     pub languages: Vec<String>,
     /// The privacy line of the form; none: the service's own.
     pub privacy_text: Option<String>,
+    /// Whether readers vote on comments.
+    pub votes: bool,
+    /// The reactions to articles, by name, in the order in which they are shown; none: no reactions.
+    pub reactions: Vec<String>,
+    /// So many visitors who flag a comment hold it for another look; 0: none do.
+    pub flags_to_hold: u32,
     /// What another version has written.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -63,6 +70,9 @@ impl Default for SiteSettings {
             close_after_days: 0,
             languages: Vec::new(),
             privacy_text: None,
+            votes: true,
+            reactions: vec!["like".to_owned()],
+            flags_to_hold: 3,
             unknown: Map::new(),
         }
     }
@@ -149,7 +159,43 @@ pub struct RawSettings {
     pub languages: Option<Vec<String>>,
     /// An empty one brings the service's own back.
     pub privacy_text: Option<String>,
+    pub feedback: RawFeedback,
 }
+
+/// What readers may say without writing, as it came; what is missing stays.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields of SiteSettings")]
+pub struct RawFeedback {
+    pub votes: Option<bool>,
+    pub reactions: Option<Vec<String>>,
+    pub flags_to_hold: Option<i64>,
+}
+
+impl RawFeedback {
+    fn apply(self, settings: &mut SiteSettings, faults: &mut Vec<Fault>) {
+        settings.votes = self.votes.unwrap_or(settings.votes);
+        if let Some(names) = self.reactions {
+            let once = names.iter().collect::<std::collections::BTreeSet<_>>().len() == names.len();
+            if once && names.len() <= MOST_REACTIONS && names.iter().all(|name| is_reaction(name)) {
+                settings.reactions = names;
+            } else {
+                let known = "It must be a list of at most 8 names, each once: 1 to 20 of a-z, 0-9, - and _.";
+                faults.push(Fault::new("reactions", "invalid_reaction", known));
+            }
+        }
+        match self.flags_to_hold.map(u32::try_from) {
+            Some(Ok(flags)) if flags <= MOST_FLAGS => settings.flags_to_hold = flags,
+            Some(_) => {
+                let range = format!("It must be a whole number from 0 (never) to {MOST_FLAGS}.");
+                faults.push(Fault::new("flags_to_hold", "out_of_range", range));
+            }
+            None => {}
+        }
+    }
+}
+
+/// More visitors than this hardly agree; a mistyped number is told.
+const MOST_FLAGS: u32 = 1000;
 
 impl RawSettings {
     /// Writes what is legal into `settings` and notes a fault for each field that is not.
@@ -184,6 +230,7 @@ impl RawSettings {
         if let Some(text) = self.privacy_text {
             let _ = privacy_text(&text).map(|text| settings.privacy_text = text).map_err(&mut note);
         }
+        self.feedback.apply(settings, faults);
     }
 }
 
@@ -297,10 +344,10 @@ mod tests {
 
     #[test]
     fn what_another_version_wrote_stays() {
-        let settings: SiteSettings = serde_json::from_str(r#"{"close_after_days": 3, "votes": {"on": true}}"#).unwrap();
+        let settings: SiteSettings = serde_json::from_str(r#"{"close_after_days": 3, "tides": {"on": true}}"#).unwrap();
         assert_eq!(settings.closes_at(Timestamp(7)), Some(Timestamp(7 + 3 * 86_400_000_000)));
         let again: serde_json::Value = serde_json::to_value(&settings).unwrap();
-        assert_eq!(again["votes"]["on"], true);
+        assert_eq!(again["tides"]["on"], true);
     }
 
     #[test]
@@ -311,8 +358,21 @@ mod tests {
             close_after_days: Some(-1),
             languages: Some(vec!["e".into()]),
             privacy_text: Some("x".repeat(1001)),
+            feedback: RawFeedback {
+                votes: None,
+                reactions: Some(vec!["like".into(), "like".into()]),
+                flags_to_hold: Some(-1),
+            },
         };
-        let expected = ["required", "out_of_range", "out_of_range", "invalid_language", "too_long"];
+        let expected = [
+            "required",
+            "out_of_range",
+            "out_of_range",
+            "invalid_language",
+            "too_long",
+            "invalid_reaction",
+            "out_of_range",
+        ];
         assert_eq!(changed(raw).unwrap_err(), expected);
         assert_eq!(lengths(&[("body_min", 5), ("body_max", 4)]).unwrap_err(), ["contradiction"]);
         assert_eq!(lengths(&[("size", 5)]).unwrap_err(), ["unknown_field"]);

@@ -269,6 +269,10 @@ pub struct FormAnswer {
     languages: Vec<String>,
     /// Articles close so many days after they were made; 0: never.
     close_after_days: u32,
+    /// Whether readers vote on comments.
+    votes: bool,
+    /// The reactions to articles; empty: none.
+    reactions: Vec<String>,
     texts: FormTexts,
 }
 
@@ -308,6 +312,8 @@ pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
         language: site.language.clone(),
         languages: site.settings.languages.clone(),
         close_after_days: site.settings.close_after_days,
+        votes: site.settings.votes,
+        reactions: site.settings.reactions.clone(),
         texts: FormTexts {
             privacy: site.settings.privacy_line().to_owned(),
             submit: "Submit comment",

@@ -2,12 +2,14 @@
 //! the handler of each. One file per resource.
 
 mod accounts;
+mod arriving;
 mod articles;
 mod assets;
 mod comments;
 mod decisions;
 mod encoding;
 pub mod error;
+mod feedback;
 mod form;
 mod front;
 mod json;
@@ -193,6 +195,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(reading::counts_by_body)),
         )
         .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(reading::recent)))
+        .service(at("/api/v1/sites/{site}/stream", "GET, HEAD, OPTIONS").route(get().to(arriving::stream)))
+        .service(
+            at("/api/v1/sites/{site}/reactions", "GET, HEAD, PUT, OPTIONS")
+                .route(get().to(feedback::reactions))
+                .route(web::put().to(feedback::react)),
+        )
+        .service(at("/api/v1/comments/{id}/vote", "PUT, OPTIONS").route(web::put().to(feedback::vote)))
+        .service(at("/api/v1/comments/{id}/flags", "POST, OPTIONS").route(web::post().to(feedback::flag)))
         .service(at("/api/v1/sites/{site}/form", "GET, HEAD, OPTIONS").route(get().to(comments::form)))
         .service(
             at("/api/v1/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")

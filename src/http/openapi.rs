@@ -4,7 +4,9 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{
+    accounts, arriving, articles, feedback, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks,
+};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -17,6 +19,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
     modifiers(&Tokens),
     paths(
         comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
+        arriving::stream, feedback::vote, feedback::reactions, feedback::react, feedback::flag,
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,

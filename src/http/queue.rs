@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::service::access::Access;
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::{self, Event, EventFilter};
+use crate::storage::feedback;
 use crate::storage::queue::{self, QueueFilter};
 use crate::storage::{articles, site_counts};
 
@@ -209,13 +210,13 @@ pub async fn get(
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
     let id = comment_id(&request)?;
-    let (comment, log) = state
-        .service
-        .db
-        .read(move |conn| Ok((comments::find(conn, id)?.ok_or(Error::NotFound)?, events::of_comment(conn, id)?)))
-        .await?;
+    let read = state.service.db.read(move |conn| {
+        let comment = comments::find(conn, id)?.ok_or(Error::NotFound)?;
+        Ok((comment, events::of_comment(conn, id)?, feedback::flags_of(conn, id)?))
+    });
+    let (comment, log, flags) = read.await?;
     moderator.access.require(comment.site_id)?;
-    let shape = shaped(&state, &comment).await?.with_events(event_shapes(&state, &log).await?);
+    let shape = shaped(&state, &comment).await?.with_events(event_shapes(&state, &log).await?, flags);
     Ok(with_version(StatusCode::OK, comment.version).json(shape))
 }
 

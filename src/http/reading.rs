@@ -125,7 +125,8 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
     Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]).until(ends_at))
 }
 
-fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
+/// The article that the query names.
+pub fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
     let Some(text) = pairs.one("article", faults) else {
         faults.push(Fault::required("article"));
         return None;

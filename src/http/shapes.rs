@@ -17,13 +17,16 @@ use crate::service::submission::Receipt;
 use crate::storage::articles::Article;
 use crate::storage::comments::{Comment, Text};
 use crate::storage::events::Event;
+use crate::storage::feedback::Flag;
 use crate::storage::listing::PublicComment;
 
 /// Votes on a comment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Votes {
-    up: i32,
-    down: i32,
+    /// For it.
+    pub up: i32,
+    /// Against it.
+    pub down: i32,
 }
 
 /// A comment as everybody sees it.
@@ -195,6 +198,26 @@ pub struct ModeratorShape {
     /// On a single comment: what happened to it, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventShape>>,
+    /// On a single comment: what readers said against it, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<FlagShape>>,
+}
+
+/// What a reader said against a comment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlagShape {
+    /// `spam`, `abuse` or `other`.
+    reason: &'static str,
+    /// In their words.
+    note: Option<String>,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+impl From<Flag> for FlagShape {
+    fn from(flag: Flag) -> Self {
+        Self { reason: flag.reason.as_str(), note: flag.note, at: flag.at.to_string() }
+    }
 }
 
 /// Where a comment stood before a decision.
@@ -338,14 +361,16 @@ impl State {
             user_agent,
             version: comment.version,
             events: None,
+            flags: None,
         })
     }
 }
 
 impl ModeratorShape {
-    /// With what happened to it.
-    pub fn with_events(mut self, events: Vec<EventShape>) -> Self {
+    /// With what happened to it, and what readers said against it.
+    pub fn with_events(mut self, events: Vec<EventShape>, flags: Vec<Flag>) -> Self {
         self.events = Some(events);
+        self.flags = Some(flags.into_iter().map(FlagShape::from).collect());
         self
     }
 }

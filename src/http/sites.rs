@@ -17,7 +17,7 @@ use super::queue::{private, with_version};
 use super::request::{faultless, if_match};
 use crate::domain::ids::SiteId;
 use crate::domain::site::{Site, SiteKey};
-use crate::domain::site_settings::{Lengths, RawSettings, RequiredField};
+use crate::domain::site_settings::{Lengths, RawFeedback, RawSettings, RequiredField};
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::own::Change;
@@ -52,6 +52,12 @@ pub struct SiteRequest {
     languages: Option<Vec<String>>,
     /// The privacy line of the form; null brings the service's own back.
     privacy_text: Option<String>,
+    /// Whether readers vote on comments.
+    votes: Option<bool>,
+    /// At most 8 names of reactions to articles.
+    reactions: Option<Vec<String>>,
+    /// So many visitors who flag a comment hold it for another look; 0: none do.
+    flags_to_hold: Option<u32>,
 }
 
 /// The shortest and longest texts in characters; none: as the operator's settings say.
@@ -88,6 +94,9 @@ pub struct SiteShape {
     close_after_days: u32,
     languages: Vec<String>,
     privacy_text: Option<String>,
+    votes: bool,
+    reactions: Vec<String>,
+    flags_to_hold: u32,
     /// The moderators of this site; administrators look after all.
     moderators: Vec<CaretakerShape>,
     #[schema(format = DateTime)]
@@ -117,6 +126,9 @@ fn shape(site: &Site, moderators: Vec<CaretakerShape>) -> SiteShape {
         close_after_days: site.settings.close_after_days,
         languages: site.settings.languages.clone(),
         privacy_text: site.settings.privacy_text.clone(),
+        votes: site.settings.votes,
+        reactions: site.settings.reactions.clone(),
+        flags_to_hold: site.settings.flags_to_hold,
         moderators,
         updated_at: site.updated_at.to_string(),
     }
@@ -163,6 +175,11 @@ fn read(mut fields: Fields) -> SiteOrder {
                 Change::Keep => None,
                 Change::Clear => Some(String::new()),
                 Change::Set(text) => Some(text),
+            },
+            feedback: RawFeedback {
+                votes: fields.flag_or_fault("votes"),
+                reactions: fields.texts_or_fault("reactions"),
+                flags_to_hold: fields.number_or_fault("flags_to_hold"),
             },
         },
     };

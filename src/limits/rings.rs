@@ -41,6 +41,8 @@ pub struct Rings {
     email: Ring,
     invalid: Ring,
     credentials: Ring,
+    feedback: Ring,
+    feedback_network: Ring,
     shared: Option<Shared>,
 }
 
@@ -52,7 +54,7 @@ struct Ask<'a> {
     toll: Option<Toll>,
 }
 
-/// The numbers of the rings that are shared: the same in all instances and versions, and the higher, the more pass it.
+/// The numbers of the rings that are shared: the same in all instances and versions, and for one kind of request the higher, the more pass it.
 mod number {
     pub const CREDENTIALS: u8 = 1;
     pub const EMAIL: u8 = 2;
@@ -61,10 +63,12 @@ mod number {
     pub const ARTICLE: u8 = 5;
     pub const SITE: u8 = 6;
     pub const ALL: u8 = 7;
+    pub const FEEDBACK: u8 = 8;
+    pub const FEEDBACK_NETWORK: u8 = 9;
 }
 
 impl Rings {
-    /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
+    /// The rings of the settings. At 16 bytes a place the tables take at most 38 MiB, and what is not used costs nothing.
     /// `common` is what all instances go by; without it each of them lets as much pass as one.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>, common: Option<Common>) -> Self {
         let clock = LimiterClock::new(clock);
@@ -79,6 +83,8 @@ impl Rings {
             email: ring(limits.email, 1 << 18),
             invalid: ring(limits.invalid, 1 << 18),
             credentials: ring(limits.credentials, 1 << 17),
+            feedback: ring(limits.feedback, 1 << 18),
+            feedback_network: ring(limits.feedback_network, 1 << 16),
             shared: common.map(|common| Shared::new(common, clock.clone())),
         }
     }
@@ -116,6 +122,19 @@ impl Rings {
             return Ok(());
         }
         self.pass(&[self.ask(&self.credentials, number::CREDENTIALS, &[&octets(from.host())])]).await
+    }
+
+    /// Lets a vote, a reaction or a flag pass, or tells how long to wait.
+    pub async fn feedback(&self, from: ClientAddress) -> Result<(), Duration> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let (host, network) = (octets(from.host()), octets(from.network()));
+        self.pass(&[
+            self.ask(&self.feedback, number::FEEDBACK, &[&host]),
+            self.ask(&self.feedback_network, number::FEEDBACK_NETWORK, &[&network]),
+        ])
+        .await
     }
 
     /// Looks after what is shared until it is told to stop.
@@ -166,11 +185,11 @@ impl Rings {
 
     /// How often each ring refused something since the start. A comment counts once, for the ring that lets it wait longest;
     /// `email` counts the comments that are held for it.
-    pub fn refused(&self) -> [(&'static str, u64); 8] {
+    pub fn refused(&self) -> [(&'static str, u64); 10] {
         self.named().map(|(name, ring)| (name, ring.refused()))
     }
 
-    fn named(&self) -> [(&'static str, &Ring); 8] {
+    fn named(&self) -> [(&'static str, &Ring); 10] {
         [
             ("address", &self.address),
             ("network", &self.network),
@@ -180,6 +199,8 @@ impl Rings {
             ("email", &self.email),
             ("invalid", &self.invalid),
             ("credentials", &self.credentials),
+            ("feedback", &self.feedback),
+            ("feedback_network", &self.feedback_network),
         ]
     }
 }

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod articles;
 pub mod copy;
 pub mod export;
+pub mod feedback;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;
@@ -85,6 +86,8 @@ pub struct Service {
     pub webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
+    /// Articles whose votes were shown a moment ago.
+    votes_shown: feedback::VotesShown,
     /// Requests with an idempotency key that are being worked on.
     in_flight: in_flight::InFlight,
 }
@@ -113,7 +116,8 @@ impl Service {
         let ids = Ids::new(clock.clone());
         let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
         let (webhooks, in_flight) = (WebhookDirectory::default(), in_flight::InFlight::default());
-        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, in_flight }
+        let votes_shown = feedback::VotesShown::default();
+        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, votes_shown, in_flight }
     }
 
     /// An entry of the event log about a comment.
@@ -129,6 +133,7 @@ impl Service {
             to_status: Some(comment.status),
             via: actor.via,
             reason: None,
+            article_id: Some(comment.article_id),
         }
     }
 

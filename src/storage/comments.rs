@@ -12,7 +12,7 @@ use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
 use super::site_counts::SiteBump;
 use super::tx::Tx;
-use super::{idempotency, words};
+use super::{feedback, idempotency, words};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::Source;
@@ -295,6 +295,7 @@ pub fn remove(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     carry(tx, comment, Some(comment.status), Status::Removed)?;
     words::forget(tx, comment.id)?;
     idempotency::forget(tx, comment)?;
+    feedback::forget(tx, comment.id)?;
     if has_children(tx.conn(), comment.id)? {
         return wipe(tx, comment);
     }

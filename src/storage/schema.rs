@@ -130,6 +130,7 @@ table! {
         to_status -> Nullable<SmallInt>,
         via -> SmallInt,
         reason -> Nullable<Text>,
+        article_id -> Nullable<Uid>,
     }
 }
 
@@ -304,6 +305,50 @@ table! {
         status_code -> Nullable<Integer>,
         error -> Nullable<Text>,
         duration_ms -> BigInt,
+        at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, SmallInt};
+    use super::super::types::Uid;
+    votes (comment_id, visitor) {
+        comment_id -> Uid,
+        visitor -> Binary,
+        value -> SmallInt,
+        at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Text};
+    use super::super::types::Uid;
+    reactions (article_id, visitor) {
+        article_id -> Uid,
+        visitor -> Binary,
+        reaction -> Text,
+        at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use super::super::types::Uid;
+    reaction_counts (article_id, reaction) {
+        article_id -> Uid,
+        reaction -> Text,
+        count -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text};
+    use super::super::types::Uid;
+    flags (comment_id, visitor) {
+        comment_id -> Uid,
+        visitor -> Binary,
+        reason -> SmallInt,
+        note -> Nullable<Text>,
         at -> BigInt,
     }
 }

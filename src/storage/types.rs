@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::accounts::Role;
 use super::outbox::Kind;
 use crate::domain::comment::{Action, Badge, Status, Via};
+use crate::domain::feedback::FlagReason;
 use crate::domain::ids::{
     AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
     WebhookId,
@@ -161,5 +162,6 @@ through_number!(SmallInt, i16:
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
     EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));
     Format, |format| format.number(), |n| Format::from_number(n).ok_or_else(|| unknown("webhook format", n));
+    FlagReason, |reason| reason.number(), |n| FlagReason::from_number(n).ok_or_else(|| unknown("flag", n));
     Delivered, |end| end.number(), |n| Delivered::from_number(n).ok_or_else(|| unknown("delivery", n));
 );

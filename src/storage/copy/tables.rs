@@ -9,8 +9,8 @@ use sha2::Sha256;
 
 use super::super::conn::{Conn, on};
 use super::super::words::Words;
-use super::super::{meta, schema, words};
-use super::mark::KEY;
+use super::super::{schema, words};
+use super::facts::Fact;
 use super::{AnyId, COUNTED_ROWS, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx, unfit};
 use crate::domain::ids::CommentId;
 use crate::error::Error;
@@ -34,6 +34,10 @@ pub static TABLES: &[Table] = &[
     Table::of::<Webhook>(),
     Table::of::<WebhookWork>(),
     Table::of::<WebhookDelivery>(),
+    Table::of::<Vote>(),
+    Table::of::<Reaction>(),
+    Table::of::<ReactionCount>(),
+    Table::of::<Flag>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -239,6 +243,7 @@ rows! {
         to_status: Option<i16>,
         via: i16,
         reason: Option<String>,
+        article_id: Option<AnyId>,
     }
 
     outbox: OutboxRow by (id: AnyId) {
@@ -312,6 +317,34 @@ rows! {
         revoked_at: Option<i64>,
     }
 
+    votes: Vote by (comment_id: AnyId, visitor: Vec<u8>) {
+        comment_id: AnyId,
+        visitor: Vec<u8>,
+        value: i16,
+        at: i64,
+    }
+
+    reactions: Reaction by (article_id: AnyId, visitor: Vec<u8>) {
+        article_id: AnyId,
+        visitor: Vec<u8>,
+        reaction: String,
+        at: i64,
+    }
+
+    reaction_counts: ReactionCount by (article_id: AnyId, reaction: String) {
+        article_id: AnyId,
+        reaction: String,
+        count: i64,
+    }
+
+    flags: Flag by (comment_id: AnyId, visitor: Vec<u8>) {
+        comment_id: AnyId,
+        visitor: Vec<u8>,
+        reason: i16,
+        note: Option<String>,
+        at: i64,
+    }
+
     webhooks: Webhook by (id: AnyId) {
         id: AnyId,
         site_id: Option<AnyId>,
@@ -376,51 +409,5 @@ rows! {
         created_at: i64,
         updated_at: i64,
         words: Option<Vec<u8>>,
-    }
-}
-
-/// A fact of `meta`. There are a handful, so one page has them all.
-struct Fact {
-    key: String,
-    value: String,
-}
-
-/// How far the search index is, and the mark of a copy: facts about one database and no other.
-const OWN_FACTS: [&str; 2] = ["words_until", KEY];
-
-impl Row for Fact {
-    const TABLE: &'static str = "meta";
-    type Key = (String,);
-
-    fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
-        let others = schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS));
-        on!(tx.conn(), |c| diesel::delete(others).execute(c))?;
-        Ok(())
-    }
-
-    fn key(&self) -> Self::Key {
-        (self.key.clone(),)
-    }
-
-    fn after(conn: &mut Conn, (after,): &Self::Key) -> Result<Vec<Self>, Error> {
-        let facts: Vec<(String, String)> = on!(conn, |c| schema::meta::table.load(c))?;
-        let mut facts: Vec<Self> = facts.into_iter().map(|(key, value)| Self { key, value }).collect();
-        facts.retain(|fact| fact.key > *after && !OWN_FACTS.contains(&fact.key.as_str()));
-        // Here and not there: how PostgreSQL sorts texts depends on where it was installed.
-        facts.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(facts)
-    }
-
-    fn keys_after(conn: &mut Conn, after: &Self::Key) -> Result<Vec<Self::Key>, Error> {
-        Ok(Self::after(conn, after)?.iter().map(Self::key).collect())
-    }
-
-    fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {
-        rows.iter().try_for_each(|fact| meta::put(tx, &fact.key, &fact.value))
-    }
-
-    fn add_to(&self, hash: &mut Sha256) {
-        self.key.add_to(hash);
-        self.value.add_to(hash);
     }
 }

@@ -1,9 +1,11 @@
 //! The API as clients meet it, on both databases.
 
 mod administration;
+mod arriving;
 mod corpora;
 mod dead_links;
 mod errors;
+mod feedback;
 mod form;
 mod hostile;
 mod instances;

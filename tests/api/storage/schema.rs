@@ -49,7 +49,11 @@ async fn every_column_is_there(backend: Backend) {
             rules,
             webhooks,
             webhook_queue,
-            webhook_deliveries
+            webhook_deliveries,
+            votes,
+            reactions,
+            reaction_counts,
+            flags
         );
         assert!(migrations::is_current(conn)?);
         Ok(())
