@@ -1,11 +1,24 @@
 // @ts-check
 /** What is done seldom: votes, reports, changing and deleting one's own comment, a preview. */
+import { fill } from './comment.js';
+import { dress } from './fields.js';
 import { ask, button, h, safe } from './kit.js';
+import { take } from './live.js';
 
 /**
  * @typedef {import('./thread.js').Thread} Thread
  * @typedef {import('./comment.js').Item} Item
+ * @typedef {'vote' | 'flag' | 'edit' | 'remove' | 'preview' | 'forget' | 'fold'} Deed
  */
+
+/** What can be done, by its name. @type {Record<Deed, (thread: Thread, ...what: any[]) => unknown>} */
+const DEEDS = { vote, flag, edit, remove, preview, forget, fold };
+
+/** @param {Thread} thread @param {Deed} name @param {any[]} what */
+export function act(thread, name, what) {
+  dress(thread);
+  return DEEDS[name](thread, ...what);
+}
 
 /** Seconds in which a deletion can be taken back. */
 const UNDO = 10;
@@ -27,7 +40,7 @@ const trouble = (thread, answer) =>
  * Votes, or takes the vote back.
  * @param {Thread} thread @param {Item} li @param {1 | -1} value
  */
-export async function vote(thread, li, value) {
+async function vote(thread, li, value) {
   const { id } = li.comment;
   const now = thread.me.votes?.[id] === value ? 0 : value;
   const answer = await ask(`${address(thread, id)}/vote`, { method: 'PUT', body: { value: now } }).catch(() => null);
@@ -35,8 +48,8 @@ export async function vote(thread, li, value) {
   // The newest two hundred are remembered.
   const votes = Object.entries({ ...thread.me.votes, [id]: now }).slice(-200);
   thread.remember({ votes: Object.fromEntries(votes) });
-  const focused = [...li.querySelectorAll('.vote')].indexOf(/** @type {Element} */ (thread.focused()));
-  thread.redraw(li, { ...li.comment, votes: answer.data.votes });
+  const focused = [...li.querySelectorAll('.vote')].indexOf(/** @type {Element} */ (thread.host.shadowRoot?.activeElement));
+  fill(thread, li, { ...li.comment, votes: answer.data.votes });
   /** @type {HTMLElement | undefined} */ (li.querySelectorAll('.vote')[focused])?.focus();
   thread.tell('voted', { id, value: now });
 }
@@ -45,17 +58,25 @@ export async function vote(thread, li, value) {
 function refuseVotes(thread, li, answer) {
   if (answer?.status === 404 || answer?.status === 405) {
     thread.voteless = true;
-    thread.items.forEach((item) => thread.redraw(item, item.comment));
+    thread.items.forEach((item) => fill(thread, item, item.comment));
   } else {
     under(li).replaceChildren(line(trouble(thread, answer)));
   }
+}
+
+/** Hides the replies below a comment, or shows them again. @param {Thread} thread @param {Item} li @param {HTMLElement} toggle */
+function fold(thread, li, toggle) {
+  const hidden = toggle.getAttribute('aria-expanded') === 'true';
+  for (const below of thread.below(li)) below.hidden = hidden;
+  toggle.setAttribute('aria-expanded', String(!hidden));
+  toggle.textContent = thread.say(hidden ? 'show' : 'hide', { n: li.comment.reply_count });
 }
 
 /**
  * Reports a comment to the moderators.
  * @param {Thread} thread @param {Item} li
  */
-export function flag(thread, li) {
+function flag(thread, li) {
   const { id } = li.comment;
   const choices = /** @type {const} */ (['spam', 'abuse', 'other']).map((reason, n) =>
     h('label.check', null, h('input', { type: 'radio', name: 'reason', value: reason, checked: n === 0 }), thread.say(reason)));
@@ -74,7 +95,7 @@ export function flag(thread, li) {
  * Opens the author's text for a change.
  * @param {Thread} thread @param {Item} li
  */
-export async function edit(thread, li) {
+async function edit(thread, li) {
   const { id } = li.comment;
   const { token } = thread.me;
   const own = await ask(address(thread, id), { token }).catch(() => null);
@@ -85,7 +106,7 @@ export async function edit(thread, li) {
     const answer = await ask(address(thread, id), { method: 'PATCH', body: { body: fields.get('body') }, token }).catch(() => null);
     if (!answer?.ok) return trouble(thread, answer);
     const waits = answer.status === 202;
-    thread.redraw(li, answer.data);
+    fill(thread, li, answer.data);
     if (waits) under(li).replaceChildren(line(thread.say('editWaits')));
     thread.tell('edited', { id, status: waits ? 'pending' : answer.data.status });
   }, 'save', h('div.field', null, h('label', { for: `edit-${id}` }, thread.say('body')), text));
@@ -117,7 +138,7 @@ function panel(thread, li, done, ...content) {
  * Deletes the author's comment when nobody took it back for a while, or the page is left.
  * @param {Thread} thread @param {Item} li
  */
-export function remove(thread, li) {
+function remove(thread, li) {
   const { comment } = li;
   const token = thread.me.token;
   const stop = new AbortController();
@@ -125,13 +146,14 @@ export function remove(thread, li) {
     stop.abort();
     const answer = await ask(address(thread, comment.id), { method: 'DELETE', token }).catch(() => null);
     if (answer?.status !== 204 && answer?.status !== 404) {
-      thread.redraw(li, comment);
+      fill(thread, li, comment);
       return under(li).replaceChildren(line(trouble(thread, answer)));
     }
     const { [comment.id]: _, ...own } = thread.me.own ?? {};
     thread.remember({ own });
+    thread.waiting = thread.waiting.filter(({ id }) => id !== comment.id);
     if (comment.status !== 'pending') thread.setCount(thread.count - 1);
-    thread.take(comment.id);
+    take(thread, comment.id);
     thread.tell('deleted', { id: comment.id });
   };
   const timer = setTimeout(gone, UNDO * 1000);
@@ -139,7 +161,7 @@ export function remove(thread, li) {
   const undo = button(thread.say('undo'), () => {
     clearTimeout(timer);
     stop.abort();
-    thread.redraw(li, comment);
+    fill(thread, li, comment);
     /** @type {HTMLElement | null} */ (li.querySelector('.quiet'))?.focus();
   });
   const article = /** @type {HTMLElement} */ (li.querySelector('article'));
@@ -151,7 +173,7 @@ export function remove(thread, li) {
  * Shows a text as readers would see it.
  * @param {Thread} thread @param {{input: (name: string) => HTMLInputElement, shown: HTMLElement}} form
  */
-export async function preview(thread, form) {
+async function preview(thread, form) {
   const body = form.input('body').value;
   if (!body.trim()) return form.input('body').focus();
   const answer = await ask(`${thread.api}preview`, { method: 'POST', body: { body } }).catch(() => null);
@@ -159,7 +181,7 @@ export async function preview(thread, form) {
 }
 
 /** Forgets on this device who writes here. @param {Thread} thread @param {{fillIn: () => void}} form */
-export function forget(thread, form) {
+function forget(thread, form) {
   thread.remember({ name: undefined, email: undefined, website: undefined });
   form.fillIn();
 }

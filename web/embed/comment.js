@@ -68,7 +68,8 @@ function deeds(thread, li) {
       does.append(button(thread.say('reply'), () => thread.reply(li), { 'aria-label': thread.say('replyTo', { name: comment.name }) }));
     }
     if (!mine) does.append(vote(thread, li, 1), vote(thread, li, -1), button(thread.say('flag'), () => thread.act('flag', li)));
-    if (comment.reply_count) does.append(fold(thread, li));
+    const n = comment.reply_count;
+    if (n) does.append(button(thread.say('hide', { n }), ({ target }) => thread.act('fold', li, target), { 'aria-expanded': 'true' }));
   }
   if (mine) {
     if (Date.parse(mine.until) > Date.now()) does.append(button(thread.say('edit'), () => thread.act('edit', li)));
@@ -83,21 +84,6 @@ function vote(thread, li, value) {
   const text = `${value > 0 ? '▲' : '▼'} ${n ? thread.words.numbers.format(n) : ''}`;
   return button(text, () => thread.act('vote', li, value), {
     'aria-label': thread.say(value > 0 ? 'up' : 'down', { n }), 'aria-pressed': thread.me.votes?.[li.comment.id] === value,
-    class: `quiet vote`, hidden: thread.voteless,
+    class: 'quiet vote', hidden: thread.voteless,
   });
-}
-
-/** The button that hides the replies below a comment. @param {Thread} thread @param {Item} li */
-function fold(thread, li) {
-  const n = li.comment.reply_count;
-  const label = () => thread.say(open ? 'hide' : 'show', { n });
-  let open = true;
-  /** @type {HTMLButtonElement} */
-  const toggle = button(label(), () => {
-    open = !open;
-    for (const below of thread.below(li)) below.hidden = !open;
-    toggle.textContent = label();
-    toggle.setAttribute('aria-expanded', String(open));
-  }, { 'aria-expanded': 'true' });
-  return toggle;
 }

@@ -1,5 +1,6 @@
 // @ts-check
 /** The form: fields with their faults, a draft, sending, and what is said while it waits. */
+import { dress } from './fields.js';
 import { ask, button, h, keep, kept } from './kit.js';
 
 /**
@@ -7,7 +8,7 @@ import { ask, button, h, keep, kept } from './kit.js';
  * @typedef {import('./kit.js').Comment} Comment
  */
 
-/** What the service calls faults, and what we say. @type {Record<string, keyof import('./kit.js').Texts>} */
+/** What the service calls faults, and what we say. @type {Record<string, import('./kit.js').TextName>} */
 const FAULTS = { required: 'required', too_long: 'tooLong', too_short: 'tooShort', invalid_email: 'badEmail', invalid_url: 'badUrl', illegal_character: 'badCharacter' };
 
 const SHOWN = /** @type {const} */ (['name', 'email', 'body', 'website']);
@@ -16,7 +17,10 @@ const SHOWN = /** @type {const} */ (['name', 'email', 'body', 'website']);
 const AGAIN = 5;
 
 /** The form at the end of the list, or under a comment. @param {Thread} thread @param {Comment} [parent] @returns {HTMLFormElement} */
-export const form = (thread, parent) => new Form(thread, parent).element;
+export function form(thread, parent) {
+  dress(thread);
+  return new Form(thread, parent).element;
+}
 
 class Form {
   /** @param {Thread} thread @param {Comment} [parent] */
@@ -219,7 +223,8 @@ class Form {
     this.shown.replaceChildren();
     this.input('body').value = '';
     this.count();
-    thread.place(pending ? { ...comment, status } : comment);
+    if (pending) thread.waiting.push({ ...comment, status: 'pending' });
+    thread.place(pending ? { ...comment, status: 'pending' } : comment);
     if (!pending) thread.setCount(thread.count + 1);
     this.tell(thread.say(pending ? 'pending' : 'published'), 'good');
     thread.tell('submitted', { id: comment.id, status });

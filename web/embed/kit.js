@@ -6,7 +6,8 @@ import { english } from './language/en.js';
  * @typedef {import('./afterword.d.ts').AfterwordComment} Comment
  * @typedef {{ok: boolean, status: number, data: any, wait: number}} Answer `wait`: seconds, of `Retry-After`
  * @typedef {{method?: string, body?: unknown, token?: string | null, key?: string}} Asked
- * @typedef {typeof english} Texts
+ * @typedef {keyof typeof english | keyof typeof import('./language/en-forms.js').forms} TextName
+ * @typedef {Record<TextName, string | Record<string, string>>} Texts
  */
 
 /**
@@ -44,15 +45,12 @@ export const button = (text, onclick, attributes) => h('button.quiet', { type: '
  * @returns {Promise<Answer>}
  */
 export async function ask(address, { method, body, token, key } = {}) {
-  /** @type {Record<string, string>} */
-  const headers = {};
-  if (body) headers['Content-Type'] = 'application/json';
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (key) headers['Idempotency-Key'] = key;
-  const answer = await fetch(address, {
-    method, headers, credentials: 'omit', keepalive: method === 'DELETE',
-    body: body ? (typeof body === 'string' ? body : JSON.stringify(body)) : undefined,
-  });
+  const headers = new Headers();
+  if (body) headers.set('Content-Type', 'application/json');
+  if (token) headers.set('Authorization', `Bearer ${token}`);
+  if (key) headers.set('Idempotency-Key', key);
+  if (body && typeof body !== 'string') body = JSON.stringify(body);
+  const answer = await fetch(address, { method, headers, credentials: 'omit', keepalive: method === 'DELETE', body: /** @type {any} */ (body) });
   const data = await answer.json().catch(() => null);
   return { ok: answer.ok, status: answer.status, data, wait: Number(answer.headers.get('Retry-After')) || 0 };
 }
@@ -112,17 +110,17 @@ export class Words {
       const loaded = await import(`./language/${language}.js`).catch(() => null);
       if (loaded) return new Words(language, { ...english, ...loaded.texts });
     }
-    return new Words('en', english);
+    return new Words('en', /** @type {any} */ (english));
   }
 
   /**
    * A text; `{n}` and other names are filled in.
-   * @param {keyof Texts} name
+   * @param {TextName} name
    * @param {Record<string, string | number>} [values]
    * @returns {string}
    */
   say(name, values = {}) {
-    const text = /** @type {string | Record<string, string>} */ (this.texts[name]);
+    const text = this.texts[name];
     const form = typeof text === 'string' ? text : (text[this.plurals.select(Number(values.n))] ?? text.other);
     return form.replace(/\{(\w+)\}/g, (_, key) => (typeof values[key] === 'number' ? this.numbers.format(values[key]) : String(values[key])));
   }
@@ -134,10 +132,8 @@ export class Words {
   when(at) {
     const seconds = (Date.now() - Date.parse(at)) / 1000;
     if (seconds > 7 * 86400) return this.dates.format(new Date(at));
-    if (seconds < 60) return this.ago.format(0, 'second');
-    if (seconds < 3600) return this.ago.format(-Math.floor(seconds / 60), 'minute');
-    if (seconds < 86400) return this.ago.format(-Math.floor(seconds / 3600), 'hour');
-    return this.ago.format(-Math.floor(seconds / 86400), 'day');
+    const [unit, length] = /** @type {const} */ ([['day', 86400], ['hour', 3600], ['minute', 60]]).find(([, length]) => seconds >= length) ?? ['second', Infinity];
+    return this.ago.format(-Math.floor(seconds / length), unit);
   }
 
   /**

@@ -1,5 +1,6 @@
 // @ts-check
 /** What happens after the list stands: reactions to the article, and comments of others while they arrive. */
+import { fill } from './comment.js';
 import { ask, button, h } from './kit.js';
 
 /**
@@ -13,7 +14,21 @@ const SIGNS = { like: '♥', love: '♥', laugh: '😄', wow: '😮', sad: '😢
 /** @param {Thread} thread */
 export function live(thread) {
   if (!thread.liked.hidden) void reactions(thread);
+  const ages = () => thread.list.querySelectorAll('time').forEach((/** @type {HTMLTimeElement} */ time) => {
+    time.textContent = thread.words.when(time.dateTime);
+  });
+  const timer = setInterval(ages, 60_000);
+  thread.host.addEventListener('afterword:left', () => clearInterval(timer), { once: true });
   if (thread.host.getAttribute('live') !== 'none') new Stream(thread).follow();
+}
+
+/** Takes a comment away; where others answered, it leaves a word. @param {Thread} thread @param {string} id */
+export function take(thread, id) {
+  const li = thread.items.get(id);
+  if (!li) return;
+  if (thread.below(li).length) return void fill(thread, li, { ...li.comment, removed: true });
+  li.remove();
+  thread.items.delete(id);
 }
 
 /** @param {Thread} thread */
@@ -96,7 +111,7 @@ class Stream {
     thread.tell('published', { id: comment.id });
     if (there) {
       // One's own, or one that came back.
-      thread.redraw(there, comment);
+      fill(thread, there, comment);
       return thread.setCount(thread.count + 1);
     }
     this.arrived.set(comment.id, comment);
@@ -108,7 +123,7 @@ class Stream {
     const there = this.thread.items.get(comment.id);
     if (this.arrived.has(comment.id)) this.arrived.set(comment.id, comment);
     // Not under the hands of somebody who writes there.
-    if (there && !there.querySelector('form')) this.thread.redraw(there, comment);
+    if (there && !there.querySelector('form')) fill(this.thread, there, comment);
   }
 
   /** @param {string} id */
@@ -117,7 +132,7 @@ class Stream {
     if (this.arrived.delete(id)) return this.tell(this.arrived.size, () => this.show());
     const there = thread.items.get(id);
     if (!there || there.comment.removed || there.comment.status === 'pending') return;
-    thread.take(id);
+    take(thread, id);
     thread.setCount(thread.count - 1);
   }
 

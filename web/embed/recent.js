@@ -20,7 +20,7 @@ export async function recent(host) {
 
 /** @param {Words} words @param {import('./kit.js').Comment & {article: {key: string, title: string | null, url: string | null}}} comment */
 function entry(words, { id, name, body_html, created_at, article }) {
-  const on = words.say('on', { name, article: article.title ?? article.key });
+  const on = words.say('on', { name: `\u2068${name}\u2069`, article: article.title ?? article.key });
   const link = isWeb(article.url) ? h('a', { href: `${article.url}#afterword-${id}` }, on) : on;
   // Of the text only its words: tags go, whatever they are.
   const text = body_html.replace(/<[^>]*>/g, ' ').replace(/&(?:amp|lt|gt|quot|#\w+);/g, ' ').replace(/\s+/g, ' ').trim();

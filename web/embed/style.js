@@ -17,7 +17,7 @@ sheet.replaceSync(`
 }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
-section { max-width: 70ch; overflow-wrap: anywhere; }
+section { position: relative; max-width: 70ch; overflow-wrap: anywhere; }
 h2, h3, p, ol, ul, pre, blockquote { margin: 0 0 12px; }
 h2 { font-size: 1.375em; line-height: 1.25; margin: 0; }
 h3 { font-size: 1.125em; margin-bottom: 4px; }
@@ -26,14 +26,14 @@ ol.list { list-style: none; padding: 0; margin: 0; }
 .head, .by, .does, .foot, .liked { display: flex; flex-wrap: wrap; align-items: center; gap: 0 12px; }
 .head { justify-content: space-between; border-bottom: 1px solid var(--line); padding-bottom: 4px; min-height: 49px; }
 .liked { min-height: 44px; margin-bottom: 24px; }
-.muted, .by, .does, .foot, .fault, .status { font-size: .875em; }
+.muted, .by, .does, .foot, .status { font-size: .875em; }
 .muted, time, .mark { color: var(--muted); }
 li.item { padding: 16px 0 4px; margin-inline-start: calc(var(--indent) * var(--depth, 0)); border-bottom: 1px solid var(--line); scroll-margin-top: var(--aw-offset, 16px); }
 article { display: grid; grid-template-columns: 36px minmax(0, 1fr); column-gap: 12px; }
 article:focus { outline: 0; }
 .avatar { width: 36px; height: 36px; border-radius: 50%; background: var(--raised); }
 .by { align-self: center; gap: 0 8px; }
-.by b { font-size: 1rem; font-size: calc(1em / .875); }
+.by b { font-size: calc(1em / .875); }
 .by a { text-decoration: none; }
 .by a:hover { text-decoration: underline; }
 .badge { border: 1px solid; border-radius: 6px; padding: 0 6px; }
@@ -47,42 +47,25 @@ code { background: var(--raised); padding: 2px 4px; border-radius: 4px; font-siz
 pre { background: var(--raised); padding: 12px; border-radius: 6px; overflow-x: auto; }
 pre code { padding: 0; }
 hr { border: 0; border-top: 1px solid var(--line); }
-button, input, textarea { font: inherit; color: inherit; }
+button { font: inherit; color: inherit; }
 button { min-height: 44px; min-width: 44px; cursor: pointer; border: 0; border-radius: 6px; background: none; }
 .quiet { color: var(--muted); padding: 0 4px; font-size: .875rem; }
 .quiet:hover, .quiet[aria-pressed=true] { color: var(--accent); }
 .quiet[aria-pressed=true] { font-weight: 600; }
 .does .quiet, .foot .quiet { font-size: inherit; }
 .does { margin-inline-start: -4px; }
-.primary { background: var(--accent); color: var(--on-accent); font-weight: 600; padding: 8px 24px; }
-.primary[aria-disabled=true] { background: var(--raised); color: var(--muted); cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-form { padding: 24px 0 0; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
-.field { margin-bottom: 12px; }
-label { display: block; margin-bottom: 4px; }
-.field input, textarea { width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--field); border-radius: 6px; background: transparent; }
-textarea { min-height: 8em; max-height: 60vh; resize: vertical; field-sizing: content; }
-[aria-invalid] { border-color: var(--bad); box-shadow: 0 0 0 1px var(--bad); }
-.fault, .bad { color: var(--bad); }
-.fault { margin: 4px 0 0; }
+.bad { color: var(--bad); }
 .foot { justify-content: space-between; color: var(--muted); font-variant-numeric: tabular-nums; }
-.check { display: flex; gap: 8px; align-items: center; min-height: 44px; margin: 0; }
-.check input { width: 20px; height: 20px; margin: 0; flex: none; accent-color: var(--accent); }
-.trap { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.hear { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-section { position: relative; }
+.hear { position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .status { min-height: 1.55em; margin: 0 0 8px; }
 .status.good { color: var(--ok); }
 .notice { position: sticky; top: 8px; height: 0; z-index: 1; text-align: center; }
 .notice button { background: var(--accent); color: var(--on-accent); padding: 0 16px; box-shadow: 0 1px 6px #0004; }
 .end:empty { min-height: 36rem; }
 .empty { padding: 24px 0; margin: 0; color: var(--muted); }
-fieldset { border: 0; padding: 0; margin: 0 0 12px; }
 @media (max-width: 480px) {
   :host { --indent: 12px; }
-  .pair { grid-template-columns: 1fr; }
-  .submit { width: 100%; }
 }
 @media (prefers-reduced-motion: no-preference) {
   .named > article { transition: background-color .15s, box-shadow .15s; }

@@ -51,6 +51,17 @@ export class Thread {
     this.me = kept(this.api) ?? {};
     /** What the service says of the form. @type {any} */
     this.rules = null;
+    /** The visitor's own, which others do not see. @type {Comment[]} */
+    this.waiting = [];
+    this.title = h('h2', { part: 'heading', id: 'title' });
+    this.liked = h('div.liked', { part: 'reactions', hidden: host.getAttribute('reactions') === 'none' });
+    this.orders = h('div');
+    this.notice = h('div.notice', { role: 'status' });
+    this.list = h('ol.list', { part: 'list', role: 'list' });
+    this.hint = h('p.empty', { part: 'empty' });
+    this.end = h('div.end');
+    this.earlier = button('', () => this.load());
+    this.later = button('', () => this.more(), { part: 'more' });
     /** Known before anything is shown. */
     this.words = /** @type {Words} */ (/** @type {unknown} */ (null));
   }
@@ -61,16 +72,16 @@ export class Thread {
     const [words, form, list, waiting] = await Promise.all([Words.of(this.host.language), this.early.form, this.early.list, mine]);
     this.words = words;
     this.rules = form?.data ?? {};
+    this.waiting = waiting;
     this.draw();
     // A permalink whose comment is gone leads to the list as it begins.
     this.fillList(list?.status === 404 ? await this.page() : list);
-    for (const comment of waiting) if (!this.items.has(comment.id)) this.place(comment);
     await this.showForm();
     this.settle();
     this.listen();
   }
 
-  /** @param {keyof import('./kit.js').Texts} name @param {Record<string, string | number>} [values] */
+  /** @param {import('./kit.js').TextName} name @param {Record<string, string | number>} [values] */
   say(name, values) {
     return this.words.say(name, values);
   }
@@ -84,20 +95,13 @@ export class Thread {
   /** The frame around the list. */
   draw() {
     const root = /** @type {ShadowRoot} */ (this.host.shadowRoot);
-    this.title = h('h2', { part: 'heading', id: 'title' });
-    this.liked = h('div.liked', { part: 'reactions', hidden: this.host.getAttribute('reactions') === 'none' });
-    this.orders = h('div', { role: 'group', 'aria-label': this.say('order') });
-    this.notice = h('div.notice', { role: 'status' });
-    this.earlier = button(this.say('all'), () => this.load(), { hidden: true });
-    this.list = h('ol.list', { part: 'list', role: 'list' });
-    this.hint = h('p.empty', { part: 'empty' });
-    this.later = button(this.say('more'), () => this.more(), { hidden: true, part: 'more' });
-    this.end = h('div.end');
-    this.frame = h('section', { part: 'section', 'aria-labelledby': 'title', lang: this.words.language, dir: this.words.language === 'ar' ? 'rtl' : null },
-      this.liked, h('div.head', null, h('slot', { name: 'heading' }, this.title), this.orders),
-      this.notice, this.earlier, this.list, this.hint, this.later, this.end);
+    const { language } = this.words;
+    this.earlier.textContent = this.say('all');
+    this.later.textContent = this.say('more');
     root.adoptedStyleSheets = [sheet];
-    root.replaceChildren(this.frame);
+    root.replaceChildren(h('section', { part: 'section', 'aria-labelledby': 'title', lang: language, dir: language === 'ar' ? 'rtl' : null },
+      this.liked, h('div.head', null, h('slot', { name: 'heading' }, this.title), this.orders),
+      this.notice, this.earlier, this.list, this.hint, this.later, this.end));
   }
 
   /** Asks for a page of the list. @param {string} [more] of the query @returns {Promise<Answer | null>} */
@@ -110,7 +114,7 @@ export class Thread {
   async load(around) {
     const answer = await this.page(around && `&around=${around}`);
     if (answer?.status === 404 && around) return;
-    this.fillList(answer, around);
+    this.fillList(answer, around ?? null);
     if (!around) /** @type {HTMLElement} */ (this.list.querySelector('article'))?.focus({ preventScroll: true });
   }
 
@@ -118,13 +122,17 @@ export class Thread {
   fillList(answer, around = hashed()) {
     this.items.clear();
     this.list.replaceChildren();
-    if (!answer?.ok) return this.fail(answer);
+    if (!answer?.ok) return void this.fail(answer);
     const { article, comments } = answer.data;
     this.closed = article.closed;
     this.append(answer.data);
+    for (const comment of this.waiting) this.place(comment);
     this.setCount(article.comment_count);
     this.earlier.hidden = !around || !this.items.has(around) || comments.length >= article.comment_count;
-    const orders = /** @type {const} */ (['oldest', 'newest', 'top']).map((sort) => button(this.say(sort), () => this.order(sort), { 'aria-pressed': sort === this.sort }));
+    const orders = /** @type {const} */ (['oldest', 'newest', 'top']).map((sort) => button(this.say(sort), () => {
+      this.sort = sort;
+      return this.load();
+    }, { 'aria-pressed': sort === this.sort }));
     this.orders.replaceChildren(...(article.comment_count > 1 ? orders : []));
     if (around) this.go(around);
     this.tell('loaded', { count: article.comment_count });
@@ -172,17 +180,11 @@ export class Thread {
     this.host.removeAttribute('aria-busy');
   }
 
-  /** @param {string} sort */
-  order(sort) {
-    this.sort = sort;
-    return this.load();
-  }
-
   async more() {
     const answer = await this.page(`&cursor=${this.next}`);
     // A cursor may have grown old; the list begins anew then.
     if (answer?.status === 400) return this.load();
-    if (!answer?.ok) return this.fail(answer);
+    if (!answer?.ok) return void this.fail(answer);
     this.append(answer.data);
     this.items.get(answer.data.comments[0]?.id)?.querySelector('article')?.focus();
   }
@@ -209,15 +211,6 @@ export class Thread {
     return found;
   }
 
-  /** Takes a comment away; where others answered, it leaves a word. @param {string} id */
-  take(id) {
-    const li = this.items.get(id);
-    if (!li) return;
-    if (this.below(li).length) return fill(this, li, { ...li.comment, removed: true });
-    li.remove();
-    this.items.delete(id);
-  }
-
   /** Shows a comment, on whatever page of the list it is. @param {string} id */
   go(id) {
     const li = this.items.get(id);
@@ -236,20 +229,9 @@ export class Thread {
     /** @type {HTMLElement} */ (under.querySelector('textarea')).focus();
   }
 
-  /** Shows a comment anew, where it is. @param {Item} li @param {Comment} comment */
-  redraw(li, comment) {
-    fill(this, li, comment);
-  }
-
-  /** What has the focus. */
-  focused() {
-    return /** @type {ShadowRoot} */ (this.host.shadowRoot).activeElement;
-  }
-
-  /** Does what is done seldom, with code that comes when it is needed. @param {'flag' | 'edit' | 'remove' | 'vote' | 'preview' | 'forget'} name @param {...any} what */
+  /** Does what is done seldom, with code that comes when it is needed. @param {import('./act.js').Deed} name @param {...any} what */
   async act(name, ...what) {
-    const deeds = /** @type {any} */ (await import('./act.js'));
-    return deeds[name](this, ...what);
+    (await import('./act.js')).act(this, name, what);
   }
 
   /** Keeps what this device knows. @param {Partial<Me>} more */
@@ -265,11 +247,9 @@ export class Thread {
       if (id) this.items.has(id) ? this.go(id) : this.load(id);
     };
     addEventListener('hashchange', follow);
-    const ages = setInterval(() => this.list.querySelectorAll('time').forEach((/** @type {HTMLTimeElement} */ time) => { time.textContent = this.words.when(time.dateTime); }), 60_000);
     const seen = near(this.host, () => import('./live.js').then(({ live }) => live(this)));
     this.host.addEventListener('afterword:left', () => {
       removeEventListener('hashchange', follow);
-      clearInterval(ages);
       seen.disconnect();
     }, { once: true });
   }
