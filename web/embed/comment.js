@@ -83,7 +83,7 @@ function vote(thread, li, value) {
   const n = li.comment.votes[value > 0 ? 'up' : 'down'];
   const text = `${value > 0 ? '▲' : '▼'} ${n ? thread.words.numbers.format(n) : ''}`;
   return button(text, () => thread.act('vote', li, value), {
-    'aria-label': thread.say(value > 0 ? 'up' : 'down', { n }), 'aria-pressed': thread.me.votes?.[li.comment.id] === value,
+    'aria-label': thread.say(value > 0 ? 'up' : 'down', { n }), 'aria-pressed': String(thread.me.votes?.[li.comment.id] === value),
     class: 'quiet vote', hidden: thread.voteless,
   });
 }

@@ -189,6 +189,8 @@ function opened(at, name, rest) {
     if (ALLOWED[/** @type {keyof typeof ALLOWED} */ (name)] === key && (key !== 'href' || isWeb(text))) element.setAttribute(key, text);
   }
   if (name === 'a') element.rel = 'nofollow ugc noopener noreferrer';
+  // It may be wider than the page; the keyboard scrolls it then.
+  if (name === 'pre') element.tabIndex = 0;
   at.append(element);
   return name === 'br' || name === 'hr' ? at : element;
 }

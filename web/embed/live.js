@@ -48,7 +48,7 @@ async function reactions(thread) {
         show(told);
         thread.tell('reacted', { reaction });
       };
-      return button(`${SIGNS[name] ?? ''} ${word} ${n ? thread.words.numbers.format(Number(n)) : ''}`, react, { 'aria-pressed': name === yours, 'data-name': name, part: 'reaction' });
+      return button(`${SIGNS[name] ?? ''} ${word} ${n ? thread.words.numbers.format(Number(n)) : ''}`, react, { 'aria-pressed': String(name === yours), 'data-name': name, part: 'reaction' });
     });
     thread.liked.replaceChildren(h('span', null, thread.say('liked')), ...buttons);
     buttons.find(({ dataset }) => dataset.name === focused)?.focus();

@@ -1,5 +1,5 @@
 // @ts-check
-/** How the widget looks: the host's font and colour, and of our own only spacing, hairlines and one accent. */
+/** The host's font and colour, and of our own only spacing, hairlines and one accent. */
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
 :host {
@@ -35,7 +35,6 @@ article:focus { outline: 0; }
 .by { align-self: center; gap: 0 8px; }
 .by b { font-size: calc(1em / .875); }
 .by a { text-decoration: none; }
-.by a:hover { text-decoration: underline; }
 .badge { border: 1px solid; border-radius: 6px; padding: 0 6px; }
 .body, .does, .under, .gone { grid-column: 2; min-width: 0; }
 .body > :last-child { margin-bottom: 0; }

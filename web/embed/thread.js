@@ -132,13 +132,13 @@ export class Thread {
     const orders = /** @type {const} */ (['oldest', 'newest', 'top']).map((sort) => button(this.say(sort), () => {
       this.sort = sort;
       return this.load();
-    }, { 'aria-pressed': sort === this.sort }));
+    }, { 'aria-pressed': String(sort === this.sort) }));
     this.orders.replaceChildren(...(article.comment_count > 1 ? orders : []));
     if (around) this.go(around);
     this.tell('loaded', { count: article.comment_count });
   }
 
-  /** @param {{comments: Comment[], next_cursor: string | null}} page */
+  /** @param {any} page */
   append({ comments, next_cursor }) {
     for (const comment of comments) {
       this.items.get(comment.id)?.remove();

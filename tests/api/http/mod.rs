@@ -4,6 +4,7 @@ mod administration;
 mod arriving;
 mod corpora;
 mod dead_links;
+mod embed;
 mod errors;
 mod feedback;
 mod form;
