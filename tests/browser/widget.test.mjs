@@ -37,7 +37,8 @@ async function blog() {
       `default-src 'none'; script-src ${service.url}; connect-src ${service.url}; img-src ${service.url}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'`);
     response.end(`<!doctype html><html ${attributes}><head><title>A strict page</title><meta name="viewport" content="width=device-width">
       <script type="module" src="${service.url}/embed.js"></script></head>
-      <body><main><h1>A strict page</h1><p>Text.</p><afterword-comments site="default" article="${article}"></afterword-comments></main></body></html>`);
+      <body><main><h1>A strict page</h1><p>Text.</p><p>${'<afterword-count article="counted"></afterword-count> <afterword-count article="none" format="number"></afterword-count> '.repeat(3)}</p>
+      <afterword-comments site="default" article="${article}"><p slot="policy">Be kind.</p></afterword-comments></main></body></html>`);
   });
   await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
   return { server, url: `http://127.0.0.1:${server.address().port}` };
@@ -262,6 +263,22 @@ test('small and large, light, dark, from right to left: accessible, nothing stic
     assert.equal(await page.evaluate('window.shifts'), 0, colorScheme);
     await close();
   }
+});
+
+test('all counts of a page come in one request; a slot has our words replaced', { timeout: 60_000 }, async () => {
+  await publish('counted', 'Ada', 'One.');
+  const asked = [];
+  const context = await chromium.newContext();
+  context.on('request', (request) => request.url().includes('/counts?') && asked.push(request.url()));
+  const page = await context.newPage();
+  await page.goto(`${host.url}/?article=counting`);
+  await page.locator('afterword-count', { hasText: '1 comment' }).nth(2).waitFor();
+  assert.deepEqual(await page.locator('afterword-count').allInnerTexts(), ['1 comment', '0', '1 comment', '0', '1 comment', '0']);
+  assert.equal(asked.length, 1, asked.join(' '));
+  await toForm(page);
+  assert.ok(await page.getByText('Be kind.').isVisible());
+  assert.ok(!(await page.getByText('will not be published').isVisible()));
+  await context.close();
 });
 
 test('without script the demo has its form', { timeout: 60_000 }, async () => {
