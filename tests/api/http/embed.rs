@@ -28,7 +28,13 @@ async fn every_origin_loads_the_widget(backend: Backend) {
         let again = app.request(Method::GET, path).header("if-none-match", answer.header("etag"));
         assert_eq!(app.send(again).await.status, StatusCode::NOT_MODIFIED);
     }
-    for path in ["/embed/", "/embed/none.js", "/embed/../pages/page.css", "/embed/%2e%2e/pages/shell.html", "/demo/../Cargo.toml"] {
+    for path in [
+        "/embed/",
+        "/embed/none.js",
+        "/embed/../pages/page.css",
+        "/embed/%2e%2e/pages/shell.html",
+        "/demo/../Cargo.toml",
+    ] {
         assert_eq!(app.get(path).await.status, 404, "{path}");
     }
 }
