@@ -230,9 +230,19 @@ impl App {
         let cache = Cache::new(u64::from(config.cache.megabytes) << 20, parts.clock.clone());
         let public_url = config.server.public_url.clone();
         let metrics_apart = config.metrics.address().map_err(Error::internal)?.is_some();
+        let shows_demo = config.demo.enabled.unwrap_or(false);
         let service_of_state = service.clone();
-        let parts =
-            StateParts { service: service_of_state, rings, cache, live, proxies, public_url, metrics, metrics_apart };
+        let parts = StateParts {
+            service: service_of_state,
+            rings,
+            cache,
+            live,
+            proxies,
+            public_url,
+            metrics,
+            metrics_apart,
+            shows_demo,
+        };
         let state = State::new(parts)?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),

@@ -59,6 +59,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where webhooks may lead.
     pub webhooks: Webhooks,
+    /// The article at `/demo/`.
+    #[serde(default)]
+    pub demo: Demo,
     /// What is logged.
     pub log: Log,
 }
@@ -69,6 +72,14 @@ pub struct Config {
 pub struct Webhooks {
     /// Networks beside the public ones.
     pub allowed_networks: Vec<String>,
+}
+
+/// `[demo]`
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    /// Whether it is shown. What is not said is filled in: while people reach the service on this machine alone.
+    pub enabled: Option<bool>,
 }
 
 /// `[cache]`
@@ -277,6 +288,8 @@ impl Config {
         config.server.trusted_proxies.retain(|text| !text.trim().is_empty());
         config.webhooks.allowed_networks.retain(|text| !text.trim().is_empty());
         config.fill_in_public_url()?;
+        let is_local = config.is_local();
+        config.demo.enabled.get_or_insert(is_local);
         config.check()?;
         Ok(config)
     }

@@ -22,6 +22,7 @@ use crate::error::Error;
 #[include = "desk/*"]
 #[include = "desk/language/*"]
 #[include = "demo/*"]
+#[include = "embed.js"]
 #[include = "embed/*"]
 #[include = "vendor/*"]
 #[exclude = "*.md"]
@@ -102,4 +103,51 @@ pub async fn desk(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 /// The address of the desk is a folder's: what its page names lies below it.
 pub async fn to_desk() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/admin/")).finish()
+}
+
+/// Pages of all origins may load the widget, also those that isolate themselves (`Cross-Origin-Embedder-Policy`).
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The widget.
+pub async fn embed(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    for_every_origin(&request, &state, "embed.js")
+}
+
+/// A part of the widget, or one of its languages.
+pub async fn embed_part(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let name = format!("embed/{}", request.match_info().get("file").unwrap_or_default());
+    for_every_origin(&request, &state, &name)
+}
+
+fn for_every_origin(request: &HttpRequest, state: &State, name: &str) -> Result<HttpResponse, ApiError> {
+    let mut response = state.assets.answer(request, name)?;
+    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    Ok(response)
+}
+
+/// What the demo may do: load from us, talk to us, and turn no text into HTML or script. A host can be as strict.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// An article with the widget, and the files that belong to it, where the operator shows it.
+pub async fn demo(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    if !state.shows_demo {
+        return Err(Error::NotFound.into());
+    }
+    if let Some(elsewhere) = by_our_name(&request, &state.public_url) {
+        return Ok(elsewhere);
+    }
+    let file = request.match_info().get("file").filter(|file| !file.is_empty()).unwrap_or("index.html");
+    let mut response = state.assets.answer(&request, &format!("demo/{file}"))?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEMO_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+/// Who came by `localhost` goes on by the address that we know ourselves by: pages of another origin may not write here.
+fn by_our_name(request: &HttpRequest, public_url: &str) -> Option<HttpResponse> {
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let other_name = host.split(':').next() == Some("localhost") && public_url.starts_with("http://127.0.0.1");
+    other_name.then(|| HttpResponse::Found().insert_header((header::LOCATION, format!("{public_url}/demo/"))).finish())
 }

@@ -80,6 +80,7 @@ pub struct State {
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
     metrics_apart: bool,
+    shows_demo: bool,
     pages: Pages,
     assets: Assets,
     /// Made when somebody asks for it: few do, and the code that makes it is large.
@@ -99,12 +100,14 @@ pub struct StateParts {
     pub metrics: Arc<Metrics>,
     /// Whether the metrics have a socket of their own.
     pub metrics_apart: bool,
+    /// Whether there is a demo.
+    pub shows_demo: bool,
 }
 
 impl State {
     /// Puts the state together.
     pub fn new(parts: StateParts) -> Result<Self, Error> {
-        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart } = parts;
+        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart, shows_demo } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
@@ -119,6 +122,7 @@ impl State {
             public_url,
             metrics,
             metrics_apart,
+            shows_demo,
             draining: AtomicBool::new(false),
         })
     }
@@ -225,6 +229,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(for_administrators)
         .configure(for_webhooks)
         .configure(for_operators)
+        .configure(for_browsers)
         .default_service(web::route().to(nothing_here));
 }
 
@@ -395,10 +400,18 @@ fn for_operators(config: &mut web::ServiceConfig) {
                 .route(get().to(metrics::figures)),
         )
         .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
-        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
+        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)));
+}
+
+fn for_browsers(config: &mut web::ServiceConfig) {
+    config
         .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)))
         .service(at("/admin", "GET, HEAD, OPTIONS").route(get().to(assets::to_desk)))
-        .service(at("/admin/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::desk)));
+        .service(at("/admin/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::desk)))
+        .service(at("/embed.js", "GET, HEAD, OPTIONS").route(get().to(assets::embed)))
+        .service(at("/embed/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::embed_part)))
+        .service(web::redirect("/demo", "/demo/"))
+        .service(at("/demo/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::demo)));
 }
 
 pub use self::front::front;

@@ -5,6 +5,7 @@ mod arriving;
 mod corpora;
 mod dead_links;
 mod desk;
+mod embed;
 mod errors;
 mod feedback;
 mod form;
