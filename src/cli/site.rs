@@ -133,6 +133,7 @@ impl Set {
                 close_after_days: self.close_after,
                 languages: given(self.languages),
                 privacy_text: self.privacy,
+                ..RawSettings::default()
             },
         })
     }

@@ -50,6 +50,8 @@ pub struct SiteSettings {
     pub languages: Vec<String>,
     /// The privacy line of the form; none: the service's own.
     pub privacy_text: Option<String>,
+    /// Whether visitors may change nothing on any article: no comments, no edits, no votes.
+    pub read_only: bool,
     /// What another version has written.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -63,6 +65,7 @@ impl Default for SiteSettings {
             close_after_days: 0,
             languages: Vec::new(),
             privacy_text: None,
+            read_only: false,
             unknown: Map::new(),
         }
     }
@@ -149,6 +152,7 @@ pub struct RawSettings {
     pub languages: Option<Vec<String>>,
     /// An empty one brings the service's own back.
     pub privacy_text: Option<String>,
+    pub read_only: Option<bool>,
 }
 
 impl RawSettings {
@@ -181,6 +185,7 @@ impl RawSettings {
                 settings.languages = tags;
             }
         }
+        settings.read_only = self.read_only.unwrap_or(settings.read_only);
         if let Some(text) = self.privacy_text {
             let _ = privacy_text(&text).map(|text| settings.privacy_text = text).map_err(&mut note);
         }
@@ -311,6 +316,7 @@ mod tests {
             close_after_days: Some(-1),
             languages: Some(vec!["e".into()]),
             privacy_text: Some("x".repeat(1001)),
+            ..RawSettings::default()
         };
         let expected = ["required", "out_of_range", "out_of_range", "invalid_language", "too_long"];
         assert_eq!(changed(raw).unwrap_err(), expected);

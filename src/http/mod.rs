@@ -2,6 +2,7 @@
 //! the handler of each. One file per resource.
 
 mod accounts;
+mod aliases;
 mod articles;
 mod assets;
 mod comments;
@@ -293,6 +294,15 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(get().to(articles::list))
                 .route(web::post().to(articles::create))
                 .route(web::patch().to(articles::change)),
+        )
+        .service(
+            at("/api/v1/sites/{site}/articles/aliases", "GET, HEAD, POST, DELETE, OPTIONS")
+                .route(get().to(aliases::list))
+                .route(web::post().to(aliases::create))
+                .route(web::delete().to(aliases::delete)),
+        )
+        .service(
+            at("/api/v1/sites/{site}/articles/merge", "POST, OPTIONS").route(web::post().to(aliases::merge)),
         )
         .service(
             at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")

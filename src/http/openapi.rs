@@ -4,7 +4,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{accounts, aliases, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -21,7 +21,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
-        articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        articles::change, aliases::list, aliases::create, aliases::delete, aliases::merge, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
         tokens::list, tokens::create, tokens::delete,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
         metrics::figures,

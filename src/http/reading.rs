@@ -101,28 +101,29 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
         .service
         .db
         .read_for_everybody(move |conn| {
-            let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
-            let list = List { article: article.id, sort: asked.sort, limit: asked.limit };
+            let Some(named) = articles::find_named(conn, site, article_key.as_str())? else { return Ok(None) };
+            let list = List { article: named.article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
                 Some(id) => listing::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
                 None => listing::page(conn, list, asked.place.as_ref())?,
             };
-            Ok(Some((article, page)))
+            Ok(Some((named, page)))
         })
         .await?;
     let now = state.service.clock.now();
-    let ends_at = found.as_ref().and_then(|(article, _)| state.service.closes_at(article)).filter(|end| *end > now);
-    let source = found.as_ref().map_or(Source::NewArticles(site), |(article, _)| Source::Article(article.id));
+    let ends_at =
+        found.as_ref().and_then(|(named, _)| state.service.closes_at(&named.article)).filter(|end| *end > now);
+    let sources = found.as_ref().map_or_else(|| vec![Source::NewArticles(site)], |(named, _)| named.sources());
     let answer = match found {
-        Some((article, page)) => ListAnswer {
-            article: state.article(&article, now),
+        Some((named, page)) => ListAnswer {
+            article: state.article(&named.article, now),
             next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
             comments: page.comments.into_iter().map(|row| state.listed(site, row)).collect(),
         },
         None if around.is_some() => return Err(Error::NotFound.into()),
         None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
     };
-    Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]).until(ends_at))
+    Ok(Ready::new("application/json", json(&answer)?, made_at, sources).until(ends_at))
 }
 
 fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
@@ -218,11 +219,11 @@ async fn count(state: &State, site: &Site, mut keys: Vec<String>) -> Result<(Cou
     let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let site = site.id;
     let found = state.service.db.read_for_everybody(move |conn| articles::counts(conn, site, &keys)).await?;
-    let mut sources: Vec<Source> = found.iter().map(|(article, ..)| Source::Article(*article)).collect();
-    if sources.len() < counts.len() {
+    let mut sources: Vec<Source> = found.iter().flat_map(|counted| counted.sources.iter().copied()).collect();
+    if found.len() < counts.len() {
         sources.push(Source::NewArticles(site));
     }
-    counts.extend(found.into_iter().map(|(_, key, count)| (key, count)));
+    counts.extend(found.into_iter().map(|counted| (counted.key, counted.count)));
     Ok((CountsAnswer { counts }, sources))
 }
 

@@ -52,6 +52,8 @@ pub struct SiteRequest {
     languages: Option<Vec<String>>,
     /// The privacy line of the form; null brings the service's own back.
     privacy_text: Option<String>,
+    /// Whether visitors may change nothing on any article: no comments, no edits, no votes.
+    read_only: Option<bool>,
 }
 
 /// The shortest and longest texts in characters; none: as the operator's settings say.
@@ -88,6 +90,7 @@ pub struct SiteShape {
     close_after_days: u32,
     languages: Vec<String>,
     privacy_text: Option<String>,
+    read_only: bool,
     /// The moderators of this site; administrators look after all.
     moderators: Vec<CaretakerShape>,
     #[schema(format = DateTime)]
@@ -117,6 +120,7 @@ fn shape(site: &Site, moderators: Vec<CaretakerShape>) -> SiteShape {
         close_after_days: site.settings.close_after_days,
         languages: site.settings.languages.clone(),
         privacy_text: site.settings.privacy_text.clone(),
+        read_only: site.settings.read_only,
         moderators,
         updated_at: site.updated_at.to_string(),
     }
@@ -164,6 +168,7 @@ fn read(mut fields: Fields) -> SiteOrder {
                 Change::Clear => Some(String::new()),
                 Change::Set(text) => Some(text),
             },
+            read_only: fields.flag_or_fault("read_only"),
         },
     };
     SiteOrder { raw, faults: fields.finish() }

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many pieces at most at a time, so that a busy writer is not kept from the rest for more than a second or two.
 const PIECES: usize = 400;
 
+/// Whether comments of an alias are still on their way is looked at this often.
+const MERGING: Duration = Duration::from_secs(5);
+
 /// Old rows are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -43,6 +46,7 @@ pub async fn run(service: Arc<Service>, stop: CancellationToken) {
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_rules().await }),
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_keys().await }),
         look_for_foreign_writes(&service, &stop),
+        every(MERGING, &stop, || async { service.go_on_merging().await }),
         every(SWEEP, &stop, || sweep(&service)),
         catch_up(&service, &stop),
     );

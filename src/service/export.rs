@@ -71,6 +71,8 @@ enum Record<'a> {
         url: Option<&'a str>,
         closed: bool,
         kept_open: bool,
+        alias_of: Option<ArticleId>,
+        read_only: bool,
         created_at: Timestamp,
     },
     Author {
@@ -358,6 +360,8 @@ fn article(row: &Article) -> Record<'_> {
         url: row.url.as_deref(),
         closed: row.closed,
         kept_open: row.kept_open,
+        alias_of: row.alias_of,
+        read_only: row.read_only,
         created_at: row.created_at,
     }
 }

@@ -5,9 +5,12 @@
 pub mod access;
 pub mod account_changes;
 pub mod accounts;
+pub mod aliases;
 pub mod articles;
 pub mod copy;
+pub mod edits;
 pub mod export;
+mod filing;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;

@@ -155,16 +155,21 @@ pub fn find(conn: &mut Conn, id: CommentId) -> Result<Option<Comment>, Error> {
 /// The comment with this id, to be changed in this transaction: nobody else changes it, its thread or its article's list
 /// until the end of it.
 pub fn find_to_change(tx: &mut Tx<'_>, id: CommentId) -> Result<Option<Comment>, Error> {
-    let Some(article) = on!(tx.conn(), |c| comments::table
+    let mut place = on!(tx.conn(), |c| comments::table
         .find(id)
         .select(comments::article_id)
         .get_result::<ArticleId>(c)
-        .optional())?
-    else {
-        return Ok(None);
-    };
-    tx.take_turn(Turn::Article(article))?;
-    find(tx.conn(), id)
+        .optional())?;
+    while let Some(article) = place {
+        tx.take_turn(Turn::Article(article))?;
+        let found = find(tx.conn(), id)?;
+        // It may have moved to another article before this had its turn.
+        place = found.as_ref().map(|comment| comment.article_id).filter(|now| *now != article);
+        if place.is_none() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// What a reply needs to know of the comment that it answers.
@@ -233,8 +238,8 @@ pub struct StateChange {
     pub replaced_text: Option<Text>,
     /// New reasons; `None` leaves them.
     pub hold_reasons: Option<Vec<HoldReason>>,
-    /// A new score; `None` leaves the one that is there.
-    pub spam_score: Option<f64>,
+    /// The score afterwards; `None` leaves the one that is there.
+    pub spam_score: Option<Option<f64>>,
 }
 
 /// Changes a comment and raises its version. Returns it as it is afterwards (its counters as they were).
@@ -249,7 +254,7 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
     if let Some(reasons) = &change.hold_reasons {
         after.hold_reasons = reasons_json(reasons)?;
     }
-    after.spam_score = change.spam_score.or(before.spam_score);
+    after.spam_score = change.spam_score.unwrap_or(before.spam_score);
     let set = (
         comments::version.eq(after.version),
         comments::status.eq(after.status),
@@ -377,7 +382,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
 }
 
 /// Readers see the lists with this comment otherwise from now on.
-fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
+pub(super) fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
     tx.bump_article(comment.article_id, ArticleBump { comment_count, version: 1 });
     tx.changed(Source::Article(comment.article_id));
     tx.changed(Source::Site(comment.site_id));

@@ -304,7 +304,7 @@ pub fn around(conn: &mut Conn, comment: &Comment) -> Result<Around, Error> {
 
 /// The newest approved comments of a site, each with its article.
 pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
-    Ok(on!(conn, |c| comments::table
+    let mut rows: Vec<(PublicComment, Article)> = on!(&mut *conn, |c| comments::table
         .inner_join(articles::table)
         .filter(comments::site_id.eq(site))
         .filter(comments::visible)
@@ -312,5 +312,12 @@ pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicCo
         .order(comments::id.desc())
         .limit(limit)
         .select((PublicComment::as_select(), Article::as_select()))
-        .load(c))?)
+        .load(c))?;
+    // Those that are on their way belong to where they go.
+    for (_, article) in rows.iter_mut().filter(|(_, article)| article.alias_of.is_some()) {
+        if let Some(led_to) = super::articles::by_ids(conn, &[article.id])?.remove(&article.id) {
+            *article = led_to;
+        }
+    }
+    Ok(rows)
 }

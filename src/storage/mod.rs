@@ -8,6 +8,7 @@
 )]
 
 pub mod accounts;
+pub mod aliases;
 pub mod arrivals;
 pub mod articles;
 pub mod authors;
@@ -29,6 +30,7 @@ pub mod meta;
 pub mod migrations;
 pub mod neighbours;
 pub mod outbox;
+pub mod pins;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
