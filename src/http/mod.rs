@@ -301,9 +301,7 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(web::post().to(aliases::create))
                 .route(web::delete().to(aliases::delete)),
         )
-        .service(
-            at("/api/v1/sites/{site}/articles/merge", "POST, OPTIONS").route(web::post().to(aliases::merge)),
-        )
+        .service(at("/api/v1/sites/{site}/articles/merge", "POST, OPTIONS").route(web::post().to(aliases::merge)))
         .service(
             at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(accounts::list))

@@ -19,8 +19,8 @@ use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
 use crate::error::Error;
-use crate::storage::articles;
 use crate::storage::listing::{self, List};
+use crate::storage::{articles, permalink};
 
 /// What part of an article's comments to read.
 #[derive(IntoParams)]
@@ -104,7 +104,7 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
             let Some(named) = articles::find_named(conn, site, article_key.as_str())? else { return Ok(None) };
             let list = List { article: named.article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
-                Some(id) => listing::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
+                Some(id) => permalink::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
                 None => listing::page(conn, list, asked.place.as_ref())?,
             };
             Ok(Some((named, page)))

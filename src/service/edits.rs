@@ -80,7 +80,11 @@ impl Service {
             let service = self.clone();
             let edited = self.db.write(move |tx| {
                 let comment = own(tx, id, editor.author)?;
-                if comment.version == judged.version { service.write_edit(tx, comment, judged.clone()).map(Some) } else { Ok(None) }
+                if comment.version == judged.version {
+                    service.write_edit(tx, comment, judged.clone()).map(Some)
+                } else {
+                    Ok(None)
+                }
             });
             if let Some(edited) = edited.await? {
                 return Ok(edited);

@@ -46,6 +46,13 @@ pub struct Patch {
     pub(super) body: Option<Body>,
 }
 
+impl Patch {
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.website == Change::Keep && self.body.is_none()
+    }
+}
+
 impl RawPatch {
     /// Parses the patch; all faults at once.
     pub fn parse(self, rules: &FormRules, mut faults: Vec<Fault>) -> Result<Patch, Error> {

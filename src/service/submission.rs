@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::in_flight::Turn;
 use super::Service;
+use super::in_flight::Turn;
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};

@@ -203,6 +203,7 @@ pub fn page(conn: &mut Conn, (site, limit): (SiteId, i64), after: &str) -> Resul
         .load(c))?;
     let of: Vec<ArticleId> = aliases.iter().filter_map(|alias| alias.alias_of).collect();
     let led_to = articles::rows(conn, &of)?;
-    let both = |alias: Article| Some((led_to.get(&alias.alias_of?)?.clone(), alias)).map(|(article, alias)| (alias, article));
+    let both =
+        |alias: Article| Some((led_to.get(&alias.alias_of?)?.clone(), alias)).map(|(article, alias)| (alias, article));
     Ok(aliases.into_iter().filter_map(both).collect())
 }

@@ -159,20 +159,20 @@ fn make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
 pub fn by_ids(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, Article>, Error> {
     let mut found = rows(conn, ids)?;
     let of: Vec<ArticleId> = found.values().filter_map(|row| row.alias_of).collect();
-    if !of.is_empty() {
-        let led_to = rows(conn, &of)?;
-        let lead = |row: &mut Article| {
-            if let Some(article) = row.alias_of.and_then(|of| led_to.get(&of)) {
-                row.clone_from(article);
-            }
-        };
-        found.values_mut().for_each(lead);
+    let led_to = rows(conn, &of)?;
+    for row in found.values_mut() {
+        if let Some(article) = row.alias_of.and_then(|of| led_to.get(&of)) {
+            row.clone_from(article);
+        }
     }
     Ok(found)
 }
 
 /// The rows with these ids.
 pub(super) fn rows(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, Article>, Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows: Vec<Article> =
         on!(conn, |c| articles::table.filter(articles::id.eq_any(ids)).select(Article::as_select()).load(c))?;
     Ok(rows.into_iter().map(|article| (article.id, article)).collect())
@@ -243,7 +243,7 @@ pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<Coun
         .select((articles::id, articles::alias_of, articles::key, articles::comment_count))
         .load(c))?;
     let of: Vec<ArticleId> = found.iter().filter_map(|(_, of, ..)| *of).collect();
-    let led_to = if of.is_empty() { HashMap::new() } else { rows(conn, &of)? };
+    let led_to = rows(conn, &of)?;
     let counted = |(id, of, key, count): (ArticleId, Option<ArticleId>, String, i64)| Counted {
         key,
         count: of.and_then(|of| led_to.get(&of)).map_or(count, |article| article.comment_count),

@@ -30,6 +30,7 @@ pub mod meta;
 pub mod migrations;
 pub mod neighbours;
 pub mod outbox;
+pub mod permalink;
 pub mod pins;
 #[cfg(feature = "postgres")]
 mod postgres;

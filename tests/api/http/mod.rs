@@ -1,6 +1,7 @@
 //! The API as clients meet it, on both databases.
 
 mod administration;
+mod articles;
 mod corpora;
 mod dead_links;
 mod errors;
@@ -15,6 +16,7 @@ mod order;
 mod outbox;
 mod own;
 mod patches;
+mod pins;
 mod privacy;
 mod races;
 mod reading;
