@@ -45,6 +45,8 @@ pub struct Config {
     pub mail: Mail,
     /// What authors and moderators may do.
     pub moderation: Moderation,
+    /// What tells people from programs, unseen.
+    pub defences: Defences,
     /// Rate limits and bounds.
     pub limits: Limits,
     /// How long fields may be.
@@ -157,6 +159,14 @@ pub struct Mail {
     pub templates: PathBuf,
     /// Single mails per moderator and hour.
     pub hourly_ceiling: usize,
+}
+
+/// `[defences]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defences {
+    /// Seconds that a person needs at least between opening a form and sending it; 0: nobody is too fast.
+    pub min_seconds: u32,
 }
 
 /// `[moderation]`

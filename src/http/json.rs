@@ -140,6 +140,12 @@ impl Fields {
         self.take(name, "a whole number", |value| value.as_i64())
     }
 
+    /// A number in a patch, with or without decimals; the inner none is null, which takes it away.
+    #[expect(clippy::option_option, reason = "the three things that a merge patch can say of a field")]
+    pub fn changed_points(&mut self, name: &'static str) -> Option<Option<f64>> {
+        if self.takes_null(name) { Some(None) } else { self.take(name, "a number", |value| value.as_f64()).map(Some) }
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.take(name, "a list of strings", |value| match value {

@@ -5,6 +5,7 @@ mod accounts;
 mod aliases;
 mod articles;
 mod assets;
+mod avatars;
 mod comments;
 mod decisions;
 mod encoding;
@@ -197,7 +198,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(own::patch))
                 .route(web::delete().to(own::delete)),
         )
-        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
+        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(avatars::avatar)))
         .configure(for_moderators)
         .configure(mails)
         .configure(rules_of_moderators)

@@ -4,7 +4,9 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{accounts, aliases, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{
+    accounts, aliases, articles, avatars, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks,
+};
 use super::{comments, decisions, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
@@ -23,7 +25,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
         articles::change, aliases::list, aliases::create, aliases::delete, aliases::merge, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
         tokens::list, tokens::create, tokens::delete,
-        operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
+        operator::healthz, operator::readyz, operator::openapi, operator::error_page, avatars::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,

@@ -12,10 +12,11 @@ use crate::domain::comment::{Action, Status};
 use crate::domain::email::Email;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId};
 use crate::domain::listing::ReadingPath;
-use crate::domain::policy::Facts;
+use crate::domain::policy::{Facts, FormSign};
 use crate::domain::render::{RENDERER, render};
 use crate::domain::rules::judge::Decided;
 use crate::domain::rules::subject::Subject;
+use crate::domain::site_settings::FormTokens;
 use crate::domain::submission::unknown_parent;
 use crate::domain::time::Timestamp;
 use crate::domain::web::WebAddress;
@@ -45,9 +46,9 @@ impl Receipt {
 }
 
 impl Draft {
-    fn facts(&self, calm: bool) -> Facts {
+    fn facts(&self, calm: bool, form: FormSign) -> Facts {
         let trusted = self.author.is_some_and(|author| author.approved > 0);
-        Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, edit: false }
+        Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, form, edit: false }
     }
 
     /// What rules look at. Whoever comes without a valid author token has no history.
@@ -73,7 +74,8 @@ impl Service {
         let now = self.clock.now();
         let sealer = self.keys.sealer()?;
         let body_html = render(&draft.submission.body);
-        let verdict = self.verdict(&draft.site, draft.facts(calm), &draft.subject(&body_html, now));
+        let verdict =
+            self.verdict(&draft.site, draft.facts(calm, self.form_sign(&draft, now)), &draft.subject(&body_html, now));
         let mut comment = self.new_comment(&draft, body_html, now);
         (comment.status, comment.visible) = (verdict.status, verdict.status == Status::Approved);
         (comment.hold_reasons, comment.spam_score) = (reasons_json(&verdict.reasons)?, verdict.score);
@@ -102,6 +104,20 @@ impl Service {
         let stored = self.db.write_arrival(Some(arrival), move |tx| service.store_in(tx, &mut new, now)).await;
         drop(turn);
         stored
+    }
+
+    /// What the token of the form says. A form that was open for days is nothing to wonder at: people leave their tabs open.
+    fn form_sign(&self, draft: &Draft, now: Timestamp) -> FormSign {
+        let site = &draft.site;
+        match draft.submission.form_token.as_deref() {
+            None if site.settings.form_token == FormTokens::Required => FormSign::Missing,
+            None => FormSign::Fine,
+            Some(token) => match self.keys.read_form_token(site.id, token) {
+                None => FormSign::Forged,
+                Some(at) if now.since(at) < self.rules.too_fast => FormSign::TooFast,
+                Some(_) => FormSign::Fine,
+            },
+        }
     }
 
     /// The row of a comment that waits, but for what needs the database or a key.

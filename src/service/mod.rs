@@ -66,6 +66,8 @@ pub struct Rules {
     pub own_origin: Option<Origin>,
     /// From which scores on a comment is held, and called spam.
     pub thresholds: Thresholds,
+    /// A comment that comes sooner after its form was opened was not written by a person.
+    pub too_fast: Duration,
     /// Where webhooks may lead.
     pub reach: Arc<Reach>,
 }

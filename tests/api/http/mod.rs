@@ -4,6 +4,7 @@ mod administration;
 mod articles;
 mod corpora;
 mod dead_links;
+mod defences;
 mod errors;
 mod form;
 mod hostile;
