@@ -105,6 +105,15 @@ impl Fields {
         take(self, name)
     }
 
+    /// One fault for each of these fields that is null; they may be missing.
+    pub fn refuse_null(&mut self, names: &[&'static str]) {
+        for name in names {
+            if self.takes_null(name) {
+                self.faults.push(Fault::required(*name));
+            }
+        }
+    }
+
     /// A text that must not be null, though it may be missing.
     pub fn text_or_fault(&mut self, name: &'static str) -> Option<String> {
         self.or_fault(name, Self::text)

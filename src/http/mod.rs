@@ -8,6 +8,7 @@ mod assets;
 mod avatars;
 mod comments;
 mod decisions;
+mod deliveries;
 mod encoding;
 pub mod error;
 mod form;
@@ -336,11 +337,11 @@ fn for_webhooks(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(webhooks::remove)),
         )
         .service(at("/api/v1/webhooks/{id}/rotate-secret", "POST, OPTIONS").route(web::post().to(webhooks::rotate)))
-        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(webhooks::test)))
-        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(webhooks::deliveries)))
+        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(deliveries::test)))
+        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(deliveries::deliveries)))
         .service(
             at("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", "POST, OPTIONS")
-                .route(web::post().to(webhooks::replay)),
+                .route(web::post().to(deliveries::replay)),
         );
 }
 

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use super::{
     accounts, aliases, articles, avatars, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks,
 };
-use super::{comments, decisions, metrics, operator, own, queue, reading};
+use super::{comments, decisions, deliveries, metrics, operator, own, queue, reading};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,7 +31,7 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
         webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,
-        webhooks::rotate, webhooks::test, webhooks::deliveries, webhooks::replay,
+        webhooks::rotate, deliveries::test, deliveries::deliveries, deliveries::replay,
     ),
 )]
 struct Document;

@@ -1,3 +1,4 @@
+DROP INDEX webhook_queue_by_hand;
 DROP INDEX comments_pinned;
 DROP INDEX articles_merging;
 DROP INDEX articles_aliases_of;

@@ -10,3 +10,5 @@ CREATE INDEX articles_aliases_of ON articles (alias_of) WHERE alias_of IS NOT NU
 CREATE INDEX articles_merging ON articles (id) WHERE merging;
 -- The few that come first.
 CREATE INDEX comments_pinned ON comments (article_id, id) WHERE pinned;
+-- Pings and replays go out also while a webhook pauses and thousands of events wait for it.
+CREATE INDEX webhook_queue_by_hand ON webhook_queue (webhook_id, due_at, id) WHERE by_hand;

@@ -161,7 +161,6 @@ fn reading(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
     }
     listing::recent(conn, site, 50).unwrap();
     aliases::page(conn, (site, 50), "a").unwrap();
-    aliases::merging(conn).unwrap();
     let keys: Vec<String> = (0..20).map(|n| format!("a{n}")).collect();
     articles::counts(conn, site, &keys).unwrap();
 }
