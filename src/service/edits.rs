@@ -81,7 +81,7 @@ impl Service {
             let edited = self.db.write(move |tx| {
                 let comment = own(tx, id, editor.author)?;
                 if comment.version == judged.version {
-                    service.write_edit(tx, comment, judged.clone()).map(Some)
+                    service.write_edit(tx, &comment, judged.clone()).map(Some)
                 } else {
                     Ok(None)
                 }
@@ -93,21 +93,21 @@ impl Service {
         Err(Error::Busy)
     }
 
-    fn write_edit(&self, tx: &mut Tx<'_>, comment: Comment, judged: Judged) -> Result<Edited, Error> {
+    fn write_edit(&self, tx: &mut Tx<'_>, comment: &Comment, judged: Judged) -> Result<Edited, Error> {
         let Judged { text, verdict, now, .. } = judged;
         let waits = comment.status == Status::Approved && verdict.status != Status::Approved;
         let tells = waits && verdict.status == Status::Pending;
-        let (change, ruled) = outcome(&comment, text, verdict);
-        let after = comments::change(tx, &comment, &change)?;
-        self.record(tx, &comment, self.event(&comment, Actor::author(now), Action::Edited));
+        let (change, ruled) = outcome(comment, text, verdict);
+        let after = comments::change(tx, comment, &change)?;
+        self.record(tx, comment, self.event(comment, Actor::author(now), Action::Edited));
         if let Some(decided) = ruled {
-            self.record(tx, &comment, self.ruled(&comment, &decided, now));
+            self.record(tx, comment, self.ruled(comment, &decided, now));
         }
         // A mail that has left shows the old text, and its links decide on nothing else.
         // One that was held without a mail, because its sender floods, stays without one.
         let flooded = after.hold_reasons().iter().any(|reason| reason.code == "email_rate");
         if tells || (after.status == Status::Pending && !flooded) {
-            tx.enqueue(self.tell_moderators(&comment, now).about_an_edit());
+            tx.enqueue(self.tell_moderators(comment, now).about_an_edit());
         }
         Ok(if waits { Edited::Waits(after) } else { Edited::Applied(after) })
     }

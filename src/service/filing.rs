@@ -23,7 +23,7 @@ use crate::domain::web::WebAddress;
 use crate::error::Error;
 use crate::keys::{Keys, Sealer};
 use crate::storage::arrivals::Arrival;
-use crate::storage::articles::NewArticle;
+use crate::storage::articles::{Article, NewArticle};
 use crate::storage::comments::{self, Comment, reasons_json};
 use crate::storage::idempotency::{self, Remembered};
 use crate::storage::{Tx, articles, authors};
@@ -194,21 +194,7 @@ impl Service {
         if self.is_closed(&article, now) {
             return Err(Error::Closed);
         }
-        let places = articles::places(tx.conn(), &article)?;
-        if comment.parent_id.is_some() {
-            // It was there a moment ago; a moderator may have been quicker.
-            let parent = find_parent(tx.conn(), comment.parent_id, &places)?;
-            let Some(parent) = parent.filter(|parent| self.takes_replies(parent)) else {
-                return Err(Error::Invalid(vec![unknown_parent()]));
-            };
-            // A parent that is on its way to another article takes its replies along.
-            comment.article_id = parent.article_id;
-        }
-        for place in places {
-            if comments::is_double(tx, place, &new.text_hashes, now)? {
-                return Err(Error::DuplicateComment);
-            }
-        }
+        self.find_place(tx, comment, (&article, &new.text_hashes, now))?;
         if new.is_new_author {
             let (approved, rejected, spam) = (0, 0, 0);
             let (id, site_id) = (comment.author_id, comment.site_id);
@@ -220,6 +206,31 @@ impl Service {
             tx.enqueue(self.tell_moderators(comment, now));
         }
         Ok(receipt)
+    }
+
+    /// Where on its article a comment goes: beside what it answers. [`Error::DuplicateComment`] when it is there already.
+    fn find_place(
+        &self,
+        tx: &mut Tx<'_>,
+        comment: &mut Comment,
+        (article, text_hashes, now): (&Article, &[Vec<u8>], Timestamp),
+    ) -> Result<(), Error> {
+        let places = articles::places(tx.conn(), article)?;
+        if comment.parent_id.is_some() {
+            // It was there a moment ago; a moderator may have been quicker.
+            let parent = find_parent(tx.conn(), comment.parent_id, &places)?;
+            let Some(parent) = parent.filter(|parent| self.takes_replies(parent)) else {
+                return Err(Error::Invalid(vec![unknown_parent()]));
+            };
+            // A parent that is on its way to another article takes its replies along.
+            comment.article_id = parent.article_id;
+        }
+        for place in places {
+            if comments::is_double(tx, place, text_hashes, now)? {
+                return Err(Error::DuplicateComment);
+            }
+        }
+        Ok(())
     }
 
     /// Its coming, and what rules decided about it then.

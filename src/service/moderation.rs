@@ -214,14 +214,14 @@ impl Service {
                     comment = after;
                 }
                 match correction.pinned.filter(|pinned| *pinned != comment.pinned) {
-                    Some(pinned) => service.pin(tx, &comment, pinned, authority.actor(now)),
+                    Some(pinned) => service.pin(tx, &comment, (pinned, authority.actor(now))),
                     None => Ok(comment),
                 }
             })
             .await
     }
 
-    fn pin(&self, tx: &mut Tx<'_>, comment: &Comment, pinned: bool, actor: Actor) -> Result<Comment, Error> {
+    fn pin(&self, tx: &mut Tx<'_>, comment: &Comment, (pinned, actor): (bool, Actor)) -> Result<Comment, Error> {
         if pinned && comment.parent_id.is_some() {
             let root = "Only a comment that answers no other can be pinned.";
             return Err(Error::Invalid(vec![Fault::new("pinned", "not_a_root", root)]));
