@@ -157,6 +157,7 @@ fn rules(config: &Config) -> Result<Rules, Error> {
         user_agent: config.privacy.user_agent,
         own_origin: config.own_origin(),
         thresholds: config.moderation.thresholds(),
+        too_fast: std::time::Duration::from_secs(config.defences.min_seconds.into()),
         reach: Arc::new(Reach::new(networks)),
         session_idle: config.session.idle(),
         session_life: config.session.life(),

@@ -327,6 +327,20 @@ impl Keys {
         Some((AccountId(uuid::Uuid::from_bytes(*account)), Timestamp(made_at)))
     }
 
+    /// The token of a form of this site that is given out at that time: the same for all who ask within a second, with
+    /// nothing of theirs in it.
+    pub fn form_token(&self, site: SiteId, at: Timestamp) -> String {
+        let second = at.0.div_euclid(1_000_000);
+        self.link_token(Errand::Form, &[site.as_bytes().as_slice(), &second.to_be_bytes()].concat())
+    }
+
+    /// When a form of this site was given out, to the second; none for a text that is no token of ours for it.
+    pub fn read_form_token(&self, site: SiteId, token: &str) -> Option<Timestamp> {
+        let claims = self.link_claims(Errand::Form, token)?;
+        let second = claims.strip_prefix(site.as_bytes().as_slice())?;
+        Some(Timestamp(i64::from_be_bytes(second.try_into().ok()?).checked_mul(1_000_000)?))
+    }
+
     fn link_token(&self, errand: Errand, claims: &[u8]) -> String {
         let set = &self.known.load().current;
         let signed = [set.id.as_slice(), claims].concat();

@@ -147,6 +147,7 @@ impl Set {
                     reactions: self.reactions.map(|names| words(&names)),
                     flags_to_hold: self.flags_to_hold,
                 },
+                ..RawSettings::default()
             },
         })
     }

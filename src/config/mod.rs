@@ -47,6 +47,8 @@ pub struct Config {
     pub moderation: Moderation,
     /// How long somebody stays signed in.
     pub session: Session,
+    /// What tells people from programs, unseen.
+    pub defences: Defences,
     /// Rate limits and bounds.
     pub limits: Limits,
     /// How long fields may be.
@@ -170,6 +172,14 @@ pub struct Mail {
     pub templates: PathBuf,
     /// Single mails per moderator and hour.
     pub hourly_ceiling: usize,
+}
+
+/// `[defences]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defences {
+    /// Seconds that a person needs at least between opening a form and sending it; 0: nobody is too fast.
+    pub min_seconds: u32,
 }
 
 /// `[moderation]`

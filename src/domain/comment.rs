@@ -91,6 +91,10 @@ named_enum! {
         Corrected = 8 => "corrected",
         /// Deleted for good.
         Removed = 9 => "removed",
+        /// A moderator put it before all others of its article.
+        Pinned = 20 => "pinned",
+        /// A moderator took that back.
+        Unpinned = 21 => "unpinned",
     }
 }
 

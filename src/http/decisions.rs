@@ -21,7 +21,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 use crate::service::access::Access;
-use crate::service::moderation::{Authority, Decided, Order, Target};
+use crate::service::moderation::{Authority, Correction, Decided, Order, Target};
 use crate::service::own::RawPatch;
 
 /// The comment that the address names, in the version that the request names.
@@ -171,11 +171,23 @@ pub async fn discard_edit(
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 
-/// Corrects a comment's name, website or text.
+/// What a moderator changes; what is missing stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
+pub struct CorrectionRequest {
+    name: Option<String>,
+    /// Null takes it away.
+    website: Option<String>,
+    body: Option<String>,
+    /// Before all others of its article, in every order. Only comments that answer no other; at most three an article.
+    pinned: Option<bool>,
+}
+
+/// Corrects a comment's name, website or text, pins it or takes the pin away.
 #[utoipa::path(
     patch, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", security(("account" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    request_body(content((super::own::PatchRequest = "application/merge-patch+json"), (super::own::PatchRequest = "application/json"))),
+    request_body(content((CorrectionRequest = "application/merge-patch+json"), (CorrectionRequest = "application/json"))),
     responses(
         (status = 200, body = ModeratorShape),
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
@@ -193,10 +205,11 @@ pub async fn correct(
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
+    let pinned = fields.flag_or_fault("pinned");
     let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
-    let comment =
-        state.service.correct(Authority { access: moderator.access, via: moderator.via }, target, patch).await?;
+    let authority = Authority { access: moderator.access, via: moderator.via };
+    let comment = state.service.correct(authority, target, Correction { patch, pinned }).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 

@@ -3,12 +3,15 @@
 
 mod account_links;
 mod accounts;
+mod aliases;
 mod arriving;
 mod articles;
 mod assets;
+mod avatars;
 mod comments;
 mod cookies;
 mod decisions;
+mod deliveries;
 mod encoding;
 pub mod error;
 mod feed;
@@ -221,7 +224,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(own::patch))
                 .route(web::delete().to(own::delete)),
         )
-        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
+        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(avatars::avatar)))
         .configure(for_moderators)
         .configure(mails)
         .configure(rules_of_moderators)
@@ -322,6 +325,13 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(articles::change)),
         )
         .service(
+            at("/api/v1/sites/{site}/articles/aliases", "GET, HEAD, POST, DELETE, OPTIONS")
+                .route(get().to(aliases::list))
+                .route(web::post().to(aliases::create))
+                .route(web::delete().to(aliases::delete)),
+        )
+        .service(at("/api/v1/sites/{site}/articles/merge", "POST, OPTIONS").route(web::post().to(aliases::merge)))
+        .service(
             at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(accounts::list))
                 .route(web::post().to(accounts::create)),
@@ -382,11 +392,11 @@ fn for_webhooks(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(webhooks::remove)),
         )
         .service(at("/api/v1/webhooks/{id}/rotate-secret", "POST, OPTIONS").route(web::post().to(webhooks::rotate)))
-        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(webhooks::test)))
-        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(webhooks::deliveries)))
+        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(deliveries::test)))
+        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(deliveries::deliveries)))
         .service(
             at("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", "POST, OPTIONS")
-                .route(web::post().to(webhooks::replay)),
+                .route(web::post().to(deliveries::replay)),
         );
 }
 

@@ -5,8 +5,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    account_links, accounts, arriving, articles, feed, feedback, links, outbox, reply, rules, simulate, sites, stream,
-    tokens, webhooks,
+    account_links, accounts, aliases, arriving, articles, avatars, deliveries, feed, feedback, links, outbox, reply,
+    rules, simulate, sites, stream, tokens, webhooks,
 };
 use super::{comments, decisions, metrics, operator, own, own_account, queue, reading, session, summary};
 
@@ -25,18 +25,18 @@ use super::{comments, decisions, metrics, operator, own, own_account, queue, rea
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
         reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, summary::summary,
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
-        articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        articles::change, aliases::list, aliases::create, aliases::delete, aliases::merge, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
         account_links::look, account_links::follow, account_links::reset, account_links::invite,
         session::get, session::sign_in, session::sign_out, session::list, session::end, session::end_others,
         own_account::change, own_account::password, own_account::propose, own_account::confirm, own_account::drop_factor,
         tokens::list, tokens::create, tokens::delete,
-        operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
+        operator::healthz, operator::readyz, operator::openapi, operator::error_page, avatars::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
         webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,
-        webhooks::rotate, webhooks::test, webhooks::deliveries, webhooks::replay,
+        webhooks::rotate, deliveries::test, deliveries::deliveries, deliveries::replay,
     ),
 )]
 struct Document;

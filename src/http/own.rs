@@ -12,7 +12,8 @@ use super::shapes::OwnShape;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::error::Error;
 use crate::limits::rings::Posting;
-use crate::service::own::{Edited, Editor, RawPatch};
+use crate::service::edits::{Edited, Editor};
+use crate::service::own::RawPatch;
 use crate::storage::articles;
 use crate::storage::comments::Comment;
 

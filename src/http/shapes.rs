@@ -10,6 +10,8 @@ use super::State;
 use super::surroundings::{AboveShape, AuthorShape, FlagShape, Surroundings};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{AccountId, SiteId};
+use crate::domain::site_settings::Avatars;
+use crate::domain::text::look;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::outside_status;
@@ -40,8 +42,8 @@ pub struct PublicShape {
     pub(super) depth: i16,
     pub(super) name: String,
     website: Option<String>,
-    /// An image of the site's own making; derived from a site key and the name.
-    avatar: String,
+    /// An image of the site's own making; derived from a site key and the name. None: the site shows no images.
+    avatar: Option<String>,
     /// `staff` for the site's own people.
     badge: Option<&'static str>,
     /// Safe HTML.
@@ -239,9 +241,10 @@ pub struct DecidedShape {
 }
 
 impl State {
-    /// The address of the picture beside a name.
-    fn avatar(&self, site: SiteId, name: &str) -> String {
-        format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, name))
+    /// The address of the picture beside a name, where the site shows one.
+    fn avatar(&self, site: SiteId, name: &str) -> Option<String> {
+        let shown = self.service.sites.by_id(site).is_ok_and(|site| site.settings.avatars == Avatars::Generated);
+        shown.then(|| format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, &look(name))))
     }
 
     /// An article at this moment.

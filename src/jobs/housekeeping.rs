@@ -29,6 +29,8 @@ const PIECES: usize = 400;
 
 /// Votes that wait to be shown are looked for this often.
 const SHOW_VOTES: Duration = Duration::from_secs(1);
+/// Whether comments of an alias are still on their way is looked at this often.
+const MERGING: Duration = Duration::from_secs(5);
 
 /// Old rows are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -48,6 +50,7 @@ pub async fn run(service: Arc<Service>, stop: CancellationToken) {
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_keys().await }),
         look_for_foreign_writes(&service, &stop),
         every(SHOW_VOTES, &stop, || async { service.show_votes().await }),
+        every(MERGING, &stop, || async { service.go_on_merging().await }),
         every(SWEEP, &stop, || sweep(&service)),
         catch_up(&service, &stop),
     );

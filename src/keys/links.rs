@@ -16,6 +16,8 @@ pub(super) enum Errand {
     Decide,
     /// Turn mail off.
     Unsubscribe,
+    /// No link: tell how old a form is.
+    Form,
 }
 
 /// What a link in a mail lets somebody decide.

@@ -29,6 +29,7 @@ pub(super) struct KeySet {
     author: Zeroizing<[u8; 32]>,
     decide: Zeroizing<[u8; 32]>,
     unsubscribe: Zeroizing<[u8; 32]>,
+    form: Zeroizing<[u8; 32]>,
     check: String,
 }
 
@@ -75,6 +76,7 @@ impl KeySet {
         let secret = || Zeroizing::new([0; 32]);
         let (mut seal, mut lookup, mut author) = (secret(), secret(), secret());
         let (mut decide, mut unsubscribe) = (secret(), secret());
+        let mut form = secret();
         expand("key id", &mut id)?;
         expand("check value", &mut check)?;
         expand("seal private fields", seal.as_mut_slice())?;
@@ -82,9 +84,10 @@ impl KeySet {
         expand("author token", author.as_mut_slice())?;
         expand("mail link: decide", decide.as_mut_slice())?;
         expand("mail link: unsubscribe", unsubscribe.as_mut_slice())?;
+        expand("form token", form.as_mut_slice())?;
         let seal =
             XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        Ok(Self { id, seal, lookup, author, decide, unsubscribe, check: hex(&check) })
+        Ok(Self { id, seal, lookup, author, decide, unsubscribe, form, check: hex(&check) })
     }
 
     pub(super) fn check_value(&self) -> &str {
@@ -131,6 +134,7 @@ impl KeySet {
         let key = match errand {
             Errand::Decide => &self.decide,
             Errand::Unsubscribe => &self.unsubscribe,
+            Errand::Form => &self.form,
         };
         keyed_hash(key, std::iter::once(claims))
     }

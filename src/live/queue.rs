@@ -28,7 +28,7 @@ pub fn topics(entry: &Happened) -> [Topic; 2] {
 fn kind(entry: &Happened) -> &'static str {
     match (entry.event.action, entry.event.to_status) {
         (Action::Removed, _) => "removed",
-        (Action::Edited | Action::EditDiscarded | Action::Corrected, _) => "edited",
+        (Action::Edited | Action::EditDiscarded | Action::Corrected | Action::Pinned | Action::Unpinned, _) => "edited",
         (_, Some(Status::Pending)) => "held",
         _ => "decided",
     }

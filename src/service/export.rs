@@ -76,6 +76,8 @@ enum Record<'a> {
         kept_open: bool,
         /// How many reacted, by name.
         reactions: BTreeMap<String, i64>,
+        alias_of: Option<ArticleId>,
+        read_only: bool,
         created_at: Timestamp,
     },
     Author {
@@ -388,6 +390,8 @@ fn article<'a>(row: &'a Article, reactions: Option<&BTreeMap<String, i64>>) -> R
         closed: row.closed,
         kept_open: row.kept_open,
         reactions: reactions.cloned().unwrap_or_default(),
+        alias_of: row.alias_of,
+        read_only: row.read_only,
         created_at: row.created_at,
     }
 }

@@ -6,10 +6,13 @@ pub mod access;
 pub mod account_changes;
 pub mod account_links;
 pub mod accounts;
+pub mod aliases;
 pub mod articles;
 pub mod copy;
+pub mod edits;
 pub mod export;
 pub mod feedback;
+mod filing;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;
@@ -68,6 +71,8 @@ pub struct Rules {
     pub own_origin: Option<Origin>,
     /// From which scores on a comment is held, and called spam.
     pub thresholds: Thresholds,
+    /// A comment that comes sooner after its form was opened was not written by a person.
+    pub too_fast: Duration,
     /// Where webhooks may lead.
     pub reach: Arc<Reach>,
     /// A session ends when nobody has used it for so long,

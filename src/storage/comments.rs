@@ -157,16 +157,21 @@ pub fn find_to_change(tx: &mut Tx<'_>, id: CommentId) -> Result<Option<Comment>,
     if !tx.conn().is_shared() {
         return find(tx.conn(), id);
     }
-    let Some(article) = on!(tx.conn(), |c| comments::table
+    let mut place = on!(tx.conn(), |c| comments::table
         .find(id)
         .select(comments::article_id)
         .get_result::<ArticleId>(c)
-        .optional())?
-    else {
-        return Ok(None);
-    };
-    tx.take_turn(Turn::Article(article))?;
-    find(tx.conn(), id)
+        .optional())?;
+    while let Some(article) = place {
+        tx.take_turn(Turn::Article(article))?;
+        let found = find(tx.conn(), id)?;
+        // It may have moved to another article before this had its turn.
+        place = found.as_ref().map(|comment| comment.article_id).filter(|now| *now != article);
+        if place.is_none() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// What a reply needs to know of the comment that it answers.
@@ -235,8 +240,8 @@ pub struct StateChange {
     pub replaced_text: Option<Text>,
     /// New reasons; `None` leaves them.
     pub hold_reasons: Option<Vec<HoldReason>>,
-    /// A new score; `None` leaves the one that is there.
-    pub spam_score: Option<f64>,
+    /// The score afterwards; `None` leaves the one that is there.
+    pub spam_score: Option<Option<f64>>,
 }
 
 /// Changes a comment and raises its version. Returns it as it is afterwards (its counters as they were).
@@ -251,7 +256,7 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
     if let Some(reasons) = &change.hold_reasons {
         after.hold_reasons = reasons_json(reasons)?;
     }
-    after.spam_score = change.spam_score.or(before.spam_score);
+    after.spam_score = change.spam_score.unwrap_or(before.spam_score);
     after.visible = stands(after.status, before.visible_children);
     on!(tx.conn(), |c| SetState::of(&after).execute(c))?;
     if let Some(text) = &change.text {
@@ -373,7 +378,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
 }
 
 /// Readers see the lists with this comment otherwise from now on.
-fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
+pub(super) fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
     tx.bump_article(comment.article_id, ArticleBump { comment_count, version: 1 });
     tx.changed(Source::Article(comment.article_id));
     tx.changed(Source::Site(comment.site_id));

@@ -8,6 +8,7 @@
 )]
 
 pub mod accounts;
+pub mod aliases;
 pub mod arrivals;
 pub mod articles;
 pub mod authors;
@@ -31,6 +32,8 @@ pub mod meta;
 pub mod migrations;
 pub mod neighbours;
 pub mod outbox;
+pub mod permalink;
+pub mod pins;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;

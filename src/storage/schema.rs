@@ -57,6 +57,11 @@ table! {
         version -> BigInt,
         created_at -> BigInt,
         kept_open -> Bool,
+        alias_of -> Nullable<Uid>,
+        alias_since -> Nullable<BigInt>,
+        merging -> Bool,
+        moved -> BigInt,
+        read_only -> Bool,
     }
 }
 

@@ -153,6 +153,11 @@ rows! {
         version: i64,
         created_at: i64,
         kept_open: bool,
+        alias_of: Option<AnyId>,
+        alias_since: Option<i64>,
+        merging: bool,
+        moved: i64,
+        read_only: bool,
     }
 
     authors: Author by (id: AnyId) {

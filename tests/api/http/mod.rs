@@ -2,8 +2,10 @@
 
 mod administration;
 mod arriving;
+mod articles;
 mod corpora;
 mod dead_links;
+mod defences;
 mod desk;
 mod embed;
 mod errors;
@@ -20,6 +22,7 @@ mod order;
 mod outbox;
 mod own;
 mod patches;
+mod pins;
 mod privacy;
 mod races;
 mod reading;
