@@ -83,7 +83,7 @@ mod number {
 }
 
 impl Rings {
-    /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
+    /// The rings of the settings. At 16 bytes a place the tables take at most 37 MiB, and what is not used costs nothing.
     /// `common` is what all instances go by; without it each of them lets as much pass as one.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>, common: Option<Common>) -> Self {
         let clock = LimiterClock::new(clock);

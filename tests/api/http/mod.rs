@@ -2,9 +2,11 @@
 
 mod administration;
 mod corpora;
+mod desk;
 mod dead_links;
 mod errors;
 mod form;
+mod headers;
 mod hostile;
 mod instances;
 mod limits;
