@@ -36,8 +36,10 @@ pub enum AccountCommand {
         afterword account mail --email ann@blog.example --quiet off")]
     Mail(Wanted),
     /// Print a link with which an account chooses a password: the way back for whoever is locked out
-    #[command(after_help = "Example:\n  afterword account link --email ann@blog.example\n\nTelephone and recovery codes are \
-        lost, too:\n  afterword account link --email ann@blog.example --forget-second-factor")]
+    #[command(
+        after_help = "Example:\n  afterword account link --email ann@blog.example\n\nTelephone and recovery codes are \
+        lost, too:\n  afterword account link --email ann@blog.example --forget-second-factor"
+    )]
     Link(Link),
 }
 

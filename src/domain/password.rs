@@ -18,16 +18,78 @@ const LONGEST: usize = 256;
 /// The commonest passwords of ten characters and more, and what anybody tries here: the heads of published lists of leaked
 /// passwords, in lower case. Shorter ones are refused for their length.
 const COMMONEST: &[&str] = &[
-    "0123456789", "0987654321", "1111111111", "1234567890", "12345678900", "12345678910", "123456789a", "1234567891",
-    "1q2w3e4r5t", "1q2w3e4r5t6y", "1qaz2wsx3edc", "a123456789", "aa12345678", "aaaaaaaaaa", "abcd123456", "abcdefghij",
-    "admin12345", "admin123456", "administrator", "afterword1", "afterword123", "afterwordadmin", "asdfghjkl1",
-    "asdfghjkl;", "baseball123", "basketball", "changeme123", "chocolate1", "comments123", "correcthorsebatterystaple",
-    "football123", "iloveyou123", "iloveyou12", "letmein123", "letmein1234", "liverpool1", "moderator1", "moderator123",
-    "p@ssw0rd123", "p@ssword123", "passw0rd123", "password01", "password10", "password11", "password12", "password123",
-    "password1234", "password12345", "password1!", "passwordpassword", "princess12", "princess123", "q1w2e3r4t5",
-    "q1w2e3r4t5y6", "qazwsxedc1", "qazwsxedcrfv", "qwer123456", "qwerty1234", "qwerty12345", "qwerty123456", "qwertyuiop",
-    "qwertyuiop123", "secret1234", "secretsecret", "sunshine123", "superman123", "trustno1234", "welcome123",
-    "welcome1234", "zaq12wsxcde3", "zxcvbnm123", "zxcvbnm,./",
+    "0123456789",
+    "0987654321",
+    "1111111111",
+    "1234567890",
+    "12345678900",
+    "12345678910",
+    "123456789a",
+    "1234567891",
+    "1q2w3e4r5t",
+    "1q2w3e4r5t6y",
+    "1qaz2wsx3edc",
+    "a123456789",
+    "aa12345678",
+    "aaaaaaaaaa",
+    "abcd123456",
+    "abcdefghij",
+    "admin12345",
+    "admin123456",
+    "administrator",
+    "afterword1",
+    "afterword123",
+    "afterwordadmin",
+    "asdfghjkl1",
+    "asdfghjkl;",
+    "baseball123",
+    "basketball",
+    "changeme123",
+    "chocolate1",
+    "comments123",
+    "correcthorsebatterystaple",
+    "football123",
+    "iloveyou123",
+    "iloveyou12",
+    "letmein123",
+    "letmein1234",
+    "liverpool1",
+    "moderator1",
+    "moderator123",
+    "p@ssw0rd123",
+    "p@ssword123",
+    "passw0rd123",
+    "password01",
+    "password10",
+    "password11",
+    "password12",
+    "password123",
+    "password1234",
+    "password12345",
+    "password1!",
+    "passwordpassword",
+    "princess12",
+    "princess123",
+    "q1w2e3r4t5",
+    "q1w2e3r4t5y6",
+    "qazwsxedc1",
+    "qazwsxedcrfv",
+    "qwer123456",
+    "qwerty1234",
+    "qwerty12345",
+    "qwerty123456",
+    "qwertyuiop",
+    "qwertyuiop123",
+    "secret1234",
+    "secretsecret",
+    "sunshine123",
+    "superman123",
+    "trustno1234",
+    "welcome123",
+    "welcome1234",
+    "zaq12wsxcde3",
+    "zxcvbnm123",
+    "zxcvbnm,./",
 ];
 
 /// A password in the one spelling in which it is hashed: NFKC, so that two keyboards type the same.
@@ -45,7 +107,7 @@ impl Password {
         let password = Self::typed(typed);
         match password.0.chars().count() {
             0 => return Err(Fault::required("password")),
-            ..SHORTEST => {
+            1..SHORTEST => {
                 let text = format!("It is shorter than {SHORTEST} characters. A few words make a good one.");
                 return Err(Fault::new("password", "too_short", text));
             }
@@ -80,7 +142,8 @@ mod tests {
     fn what_is_a_password() {
         let email = Email::parse("Ann@blog.example", "email").unwrap();
         let code = |text: &str| Password::choose(text, &email).map(|_| ()).map_err(|fault| fault.code);
-        for good in ["0123456788", "          ", "пароль из слов", "a sentence of its own", &"x".repeat(256)] {
+        for good in ["0123456788", "          ", "пароль из слов", "a sentence of its own", &"x".repeat(256)]
+        {
             assert_eq!(code(good), Ok(()), "{good}");
         }
         for (bad, why) in [

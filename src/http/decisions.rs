@@ -70,7 +70,8 @@ async fn decide(
     let reason = reason(&mut fields);
     sound(state, &moderator.access, target.id, fields.check()).await?;
     let order = Order { target, decision, reason };
-    let mut results = state.service.decide(Authority { access: moderator.access, via: moderator.via }, vec![order]).await?;
+    let mut results =
+        state.service.decide(Authority { access: moderator.access, via: moderator.via }, vec![order]).await?;
     let decided = results.pop().unwrap_or(Err(Error::NotFound))?;
     decided_answer(state, decided).await
 }
@@ -142,7 +143,11 @@ pub async fn undo(
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
     sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
-    decided_answer(&state, state.service.undo(Authority { access: moderator.access, via: moderator.via }, target).await?).await
+    decided_answer(
+        &state,
+        state.service.undo(Authority { access: moderator.access, via: moderator.via }, target).await?,
+    )
+    .await
 }
 
 /// Drops the edit that waits; the public text stands.
@@ -161,7 +166,8 @@ pub async fn discard_edit(
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
     sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
-    let comment = state.service.discard_edit(Authority { access: moderator.access, via: moderator.via }, target).await?;
+    let comment =
+        state.service.discard_edit(Authority { access: moderator.access, via: moderator.via }, target).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 
@@ -189,7 +195,8 @@ pub async fn correct(
     };
     let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
-    let comment = state.service.correct(Authority { access: moderator.access, via: moderator.via }, target, patch).await?;
+    let comment =
+        state.service.correct(Authority { access: moderator.access, via: moderator.via }, target, patch).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 
@@ -264,7 +271,11 @@ pub async fn decisions(
         let versions = versions.get(text).map(|version| vec![*version]);
         id.map(|id| Order { target: Target { id, versions }, decision, reason: reason.clone() })
     });
-    let mut done = state.service.decide(Authority { access: moderator.access, via: moderator.via }, orders.collect()).await?.into_iter();
+    let mut done = state
+        .service
+        .decide(Authority { access: moderator.access, via: moderator.via }, orders.collect())
+        .await?
+        .into_iter();
     let request_id = RequestId::of(&request).to_string();
     let mut results = Vec::with_capacity(ids.len());
     for (id, known) in ids.into_iter().zip(parsed) {

@@ -4,7 +4,9 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{account_links, accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks};
+use super::{
+    account_links, accounts, articles, links, outbox, reply, rules, simulate, sites, stream, tokens, webhooks,
+};
 use super::{comments, decisions, metrics, operator, own, own_account, queue, reading, session};
 
 #[derive(OpenApi)]
@@ -47,7 +49,10 @@ impl Modify for Tokens {
         };
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("author", bearer("The author_token that came with a comment."));
-        components.add_security_scheme("account", bearer("An access token of an account: afterword token create. A session does as well."));
+        components.add_security_scheme(
+            "account",
+            bearer("An access token of an account: afterword token create. A session does as well."),
+        );
         let cookie = "Somebody who is signed in at the desk; what changes something needs the header X-CSRF-Token.";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description("__Host-afterword", cookie));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));

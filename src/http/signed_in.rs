@@ -84,7 +84,10 @@ pub async fn open(request: &HttpRequest, state: &State) -> Result<(String, OpenS
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let token = request.headers().get("x-csrf-token").map(header::HeaderValue::as_bytes).unwrap_or_default();
         if !names_own_page(request, state)? || !state.service.is_csrf_token(&secret, token) {
-            return Err(Error::Forbidden("Requests of a session carry its X-CSRF-Token and come from its page.".into()).into());
+            return Err(Error::Forbidden(
+                "Requests of a session carry its X-CSRF-Token and come from its page.".into(),
+            )
+            .into());
         }
     }
     state.service.touch_session(&open.session).await?;

@@ -11,8 +11,8 @@ use crate::domain::mail_choice::{DIGEST_DEFAULT, MailChoice, MailMode, QuietHour
 use crate::domain::site_settings::is_language;
 use crate::domain::text::{Name, tidy, tidy_line};
 use crate::error::Error;
-use crate::storage::{Tx, sign_in};
 use crate::storage::accounts::{self, Account, Role};
+use crate::storage::{Tx, sign_in};
 
 /// What is sent to make or change an account, as it came; what is missing stays.
 #[derive(Debug, Clone, Default)]

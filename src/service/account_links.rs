@@ -15,11 +15,11 @@ use crate::domain::password::Password;
 use crate::domain::text::tidy;
 use crate::error::Error;
 use crate::keys::{new_secret, secret_hash};
+use crate::storage::Tx;
 use crate::storage::accounts::{self, Account, Role};
 use crate::storage::outbox::{Kind, OutboxRow};
 use crate::storage::sessions::{self, Session};
 use crate::storage::sign_in::{self, Link, Purpose};
-use crate::storage::Tx;
 
 /// How long a link works.
 fn life(purpose: Purpose) -> Duration {
@@ -128,9 +128,10 @@ impl Service {
     pub async fn use_link(&self, with: LinkUse, mut faults: Vec<Fault>) -> Result<SignedIn, Error> {
         let (link, account) = self.open_one_time_link(&with.token).await?;
         let name = with.name.as_deref().map(name).transpose().map_err(|fault| faults.push(fault)).ok().flatten();
-        let email = match &account {
-            Some(account) => Email::parse(&self.account_email(account)?, "email"),
-            None => Email::parse(&tidy(with.email.as_deref().unwrap_or_default()), "email"),
+        let email = match (&account, with.email.as_deref()) {
+            (Some(account), _) => Email::parse(&self.account_email(account)?, "email"),
+            (None, Some(typed)) => Email::parse(&tidy(typed), "email"),
+            (None, None) => Err(Fault::required("email")),
         };
         let email = email.map_err(|fault| faults.push(fault)).ok();
         let password = match (with.password.as_deref(), &email) {
@@ -147,7 +148,8 @@ impl Service {
                 (account, Whom::Known { name, password_hash, factor })
             }
             None => {
-                let new = NewAccount { email: email.clone(), role: Role::Admin, sites: Vec::new(), password: Some(password) };
+                let new =
+                    NewAccount { email: email.clone(), role: Role::Admin, sites: Vec::new(), password: Some(password) };
                 let new = self.unsealed(new, Details { name, ..Details::default() }).await?;
                 (new.account.clone(), Whom::First(Box::new(new)))
             }

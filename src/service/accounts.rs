@@ -54,7 +54,8 @@ impl Unsealed {
     pub fn insert(&self, tx: &mut Tx<'_>, keys: &Keys) -> Result<(), Error> {
         let mut account = self.account.clone();
         let sealer = sealer_in(tx, keys)?;
-        (account.email_sealed, account.email_hash) = sealer.seal_email(email_place(&account.id), self.email.as_str())?;
+        (account.email_sealed, account.email_hash) =
+            sealer.seal_email(email_place(&account.id), self.email.as_str())?;
         // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
         if accounts::find_by_email(tx.conn(), &self.hashes)?.is_some() {
             return Err(accounts::address_is_taken());

@@ -13,8 +13,8 @@ use crate::domain::password::Password;
 use crate::error::Error;
 use crate::keys::{Place, new_recovery_codes, new_totp_secret, recovery_code_hash, totp_in_words, totp_step};
 use crate::storage::accounts::Account;
-use crate::storage::sign_in::{self, NewTotp};
 use crate::storage::sessions;
+use crate::storage::sign_in::{self, NewTotp};
 
 /// Where a secret of one-time codes lies that is not confirmed yet.
 pub(super) fn pending_place(id: &AccountId) -> Place<'_> {
@@ -30,7 +30,8 @@ impl Service {
     /// wrong or the new one is none, [`Error::Conflict`] when somebody else was quicker.
     pub async fn change_password(&self, open: &OpenSession, [current, new]: [&str; 2]) -> Result<(), Error> {
         let before = self.confirm(&open.account, current, "current_password").await?;
-        let email = Email::parse(&self.account_email(&open.account)?, "email").map_err(|fault| Error::Invalid(vec![fault]))?;
+        let email =
+            Email::parse(&self.account_email(&open.account)?, "email").map_err(|fault| Error::Invalid(vec![fault]))?;
         let password = Password::choose(new, &email).map_err(|fault| Error::Invalid(vec![fault]))?;
         let after = self.passwords.hash(password).await?;
         let (account, kept) = (open.account.id, open.session.id);

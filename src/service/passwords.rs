@@ -17,7 +17,8 @@ const MAY_WAIT: usize = 64;
 
 /// Of no password that anybody has, and as costly as a real one: who asks for an account that is not there waits as long as
 /// anybody else.
-const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgcGFzc3dvcmQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgcGFzc3dvcmQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// What hashes and compares passwords.
 pub struct Passwords {
@@ -42,7 +43,8 @@ impl Passwords {
     /// Argon2id with its default cost (19 MiB, two passes: OWASP's first choice), as a PHC string. [`Error::Busy`] when too
     /// many wait.
     pub async fn hash(&self, password: Password) -> Result<String, Error> {
-        let hash = self.compute(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
+        let hash =
+            self.compute(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
         hash.await?.map_err(|cause| Error::internal(cause.to_string()))
     }
 

@@ -106,10 +106,8 @@ pub fn set_password(tx: &mut Tx<'_>, id: AccountId, password_hash: &str) -> Resu
 
 /// Gives an account another password in place of this one; `false` when it has another one already, or has lost its rights.
 pub fn replace_password(tx: &mut Tx<'_>, id: AccountId, [before, after]: [&str; 2]) -> Result<bool, Error> {
-    let row = accounts::table
-        .find(id)
-        .filter(accounts::disabled_at.is_null())
-        .filter(accounts::password_hash.eq(before));
+    let row =
+        accounts::table.find(id).filter(accounts::disabled_at.is_null()).filter(accounts::password_hash.eq(before));
     Ok(on!(tx.conn(), |c| diesel::update(row).set(accounts::password_hash.eq(after)).execute(c))? == 1)
 }
 

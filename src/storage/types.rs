@@ -18,8 +18,8 @@ use super::outbox::Kind;
 use super::sign_in::Purpose;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, TokenId,
-    WebhookId, LinkId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, RuleId, SessionId, SiteId,
+    TokenId, WebhookId,
 };
 use crate::domain::site::{ArticlePolicy, Policy};
 use crate::domain::time::Timestamp;

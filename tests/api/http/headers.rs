@@ -26,7 +26,9 @@ fn directives(policy: &str) -> Vec<(String, BTreeSet<String>)> {
 /// What the policy earns: 10 with `default-src 'none'` and nothing unsafe, a loss for anything that lets scripts in.
 fn policy_score(policy: &str) -> i32 {
     let all = directives(policy);
-    let is_unsafe = |word: &String| word.contains("unsafe") || word == "*" || word == "http:" || word == "https:" || word == "data:";
+    let is_unsafe = |word: &String| {
+        word.contains("unsafe") || word == "*" || word == "http:" || word == "https:" || word == "data:"
+    };
     let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, words)| words);
     let none = |name: &str| get(name).is_some_and(|words| words.len() == 1 && words.contains("'none'"));
     let runs = ["script-src", "object-src", "default-src"].iter().filter_map(|name| get(name));
@@ -52,8 +54,13 @@ fn grade(answer: &Answer, secure: bool) -> (i32, Vec<&'static str>) {
         points if points < 0 => lose(-points, "an unsafe policy"),
         points => extra += points,
     }
-    let no_frames = directives(policy).iter().any(|(name, words)| name == "frame-ancestors" && words.contains("'none'"));
-    if no_frames { extra += 5 } else { lose(20, "may be framed") }
+    let no_frames =
+        directives(policy).iter().any(|(name, words)| name == "frame-ancestors" && words.contains("'none'"));
+    if no_frames {
+        extra += 5
+    } else {
+        lose(20, "may be framed")
+    }
     if answer.header("x-content-type-options") != "nosniff" {
         lose(5, "may be sniffed");
     }
@@ -62,12 +69,19 @@ fn grade(answer: &Answer, secure: bool) -> (i32, Vec<&'static str>) {
     } else {
         lose(5, "tells where readers come from");
     }
-    let age = answer.header("strict-transport-security").strip_prefix("max-age=").and_then(|age| age.split(';').next()?.parse::<u64>().ok());
+    let age = answer
+        .header("strict-transport-security")
+        .strip_prefix("max-age=")
+        .and_then(|age| age.split(';').next()?.parse::<u64>().ok());
     // Half a year at least.
     if secure && age.is_none_or(|age| age < 15_768_000) {
         lose(20, "http is allowed");
     }
-    if answer.header("cross-origin-resource-policy") == "same-origin" { extra += 10 } else { lose(0, "may be embedded") }
+    if answer.header("cross-origin-resource-policy") == "same-origin" {
+        extra += 10
+    } else {
+        lose(0, "may be embedded")
+    }
     if answer.header("cross-origin-opener-policy") != "same-origin" {
         lose(5, "keeps its opener");
     }

@@ -2,8 +2,8 @@
 
 mod administration;
 mod corpora;
-mod desk;
 mod dead_links;
+mod desk;
 mod errors;
 mod form;
 mod headers;

@@ -112,6 +112,7 @@ async fn a_new_key_keeps_the_second_factor(backend: Backend) {
     let waiting = ben.post("/api/v1/account/totp", &json!({"password": PASSWORD})).await.expect(200);
     let command = rotation::command(&app).await;
     rotation::begin(&app, &command).await;
+    app.service.refresh_keys().await.unwrap();
     rotation::go_to_the_end(&command).await;
     command.end_rotation().await.unwrap();
     command.keys.forget_others(&mut command.keys.hold_file().unwrap()).unwrap();
@@ -125,6 +126,7 @@ async fn a_new_key_keeps_the_second_factor(backend: Backend) {
     app.try_sign_in(&with(&codes[0])).await.expect(201);
     let his = totp_rs::Secret::try_from_base32(waiting["secret"].as_str().unwrap()).unwrap();
     let confirm = json!({"code": code(&app, his.as_bytes())});
-    let fresh = Desk { csrf: ben.get("/api/v1/session").await.expect(200)["csrf_token"].as_str().unwrap().into(), ..ben };
+    let fresh =
+        Desk { csrf: ben.get("/api/v1/session").await.expect(200)["csrf_token"].as_str().unwrap().into(), ..ben };
     fresh.send(Method::PUT, "/api/v1/account/totp", &confirm).await.expect(200);
 }

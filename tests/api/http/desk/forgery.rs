@@ -9,11 +9,7 @@ use crate::support::app::{TestApp, comment};
 use crate::support::database::{Backend, on_both_databases};
 use crate::support::desk::{Desk, PASSWORD};
 
-on_both_databases!(
-    no_other_origin_has_an_effect,
-    a_session_proves_each_change,
-    the_public_api_knows_no_cookie
-);
+on_both_databases!(no_other_origin_has_an_effect, a_session_proves_each_change, the_public_api_knows_no_cookie);
 
 /// Who may try: neighbours, look-alikes, and what browsers send for pages without an origin.
 fn origins(own: &str) -> [String; 12] {

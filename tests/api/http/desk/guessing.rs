@@ -25,7 +25,8 @@ async fn a_thousand_addresses_guess_for_an_hour(backend: Backend) {
     for minute in 0..60_u32 {
         for n in 0..17_u32 {
             let guesser = (minute * 17 + n) % 1000;
-            let answer = app.send(from(format!("198.18.{}.{}", guesser / 250, guesser % 250), "password number 1")).await;
+            let answer =
+                app.send(from(format!("198.18.{}.{}", guesser / 250, guesser % 250), "password number 1")).await;
             match answer.status.as_u16() {
                 401 => {}
                 429 => assert!(answer.header("retry-after").parse::<u64>().unwrap() <= 60),

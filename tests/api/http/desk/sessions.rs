@@ -102,7 +102,13 @@ async fn a_session_ends(backend: Backend) {
     app.clock.advance(HOUR * 6);
     assert!(!busy.is_in().await, "two weeks are the end, however much it is used");
     app.service.sweep_sessions().await.unwrap();
-    assert_eq!(app.signed_in("ann@blog.example").await.get("/api/v1/sessions").await.json()["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        app.signed_in("ann@blog.example").await.get("/api/v1/sessions").await.json()["sessions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 async fn a_session_is_new_each_time(backend: Backend) {
@@ -127,7 +133,8 @@ async fn sessions_are_listed_and_ended(backend: Backend) {
     let first = app.desk("ann@blog.example", Role::Admin).await;
     let (second, third) = (app.signed_in("ann@blog.example").await, app.signed_in("ann@blog.example").await);
     let other = app.desk("ben@blog.example", Role::Moderator).await;
-    let listed = async |desk: &Desk<'_>| desk.get("/api/v1/sessions").await.expect(200)["sessions"].as_array().unwrap().clone();
+    let listed =
+        async |desk: &Desk<'_>| desk.get("/api/v1/sessions").await.expect(200)["sessions"].as_array().unwrap().clone();
     let rows = listed(&second).await;
     let current: Vec<_> = rows.iter().map(|row| row["current"].as_bool().unwrap()).collect();
     assert_eq!(current, [false, true, false], "the newest first");
@@ -197,7 +204,11 @@ async fn a_token_counts_before_a_session(backend: Backend) {
     let moderator = app.default_moderator().await;
     let with = |token: &str| desk.request(Method::GET, "/api/v1/accounts").bearer_auth(token);
     assert_eq!(app.send(with("awt_wrong")).await.problem(401), "unauthenticated");
-    assert_eq!(app.send(with(&moderator.token)).await.problem(403), "forbidden", "the token's rights, not the session's");
+    assert_eq!(
+        app.send(with(&moderator.token)).await.problem(403),
+        "forbidden",
+        "the token's rights, not the session's"
+    );
     // What is one's own is a session's alone.
     let request = app.request(Method::GET, "/api/v1/session").bearer_auth(&moderator.token);
     assert_eq!(app.send(request).await.problem(401), "unauthenticated");
@@ -214,8 +225,12 @@ async fn what_the_desk_decides_is_logged_as_such(backend: Backend) {
     desk.post(&format!("/api/v1/moderation/comments/{id}/reply"), &json!({"body": "Thanks"})).await.expect(201);
     app.default_moderator().await.decide(&id, "spam").await.expect(200);
     let log = desk.get(&format!("/api/v1/moderation/comments/{id}")).await.expect(200)["events"].clone();
-    let vias: Vec<_> =
-        log.as_array().unwrap().iter().map(|event| (event["action"].as_str().unwrap(), event["via"].as_str().unwrap())).collect();
+    let vias: Vec<_> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (event["action"].as_str().unwrap(), event["via"].as_str().unwrap()))
+        .collect();
     assert!(vias.contains(&("approved", "desk")) && vias.contains(&("marked_spam", "api")), "{vias:?}");
 }
 
