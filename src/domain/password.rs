@@ -107,7 +107,7 @@ impl Password {
         let password = Self::typed(typed);
         match password.0.chars().count() {
             0 => return Err(Fault::required("password")),
-            ..SHORTEST => {
+            1..SHORTEST => {
                 let text = format!("It is shorter than {SHORTEST} characters. A few words make a good one.");
                 return Err(Fault::new("password", "too_short", text));
             }

@@ -56,7 +56,7 @@ impl Pages {
     pub fn answer(&self, status: StatusCode, template: &str, values: Value) -> Result<HttpResponse, Error> {
         let values = minijinja::context! { public_url => self.public_url.as_str(), ..values };
         let html = self.templates.get_template(template).and_then(|template| template.render(values));
-        Ok(page(status).body(html.map_err(Error::internal)?))
+        Ok(page(status, &self.public_url).body(html.map_err(Error::internal)?))
     }
 
     /// A piece of a page.
@@ -71,7 +71,10 @@ impl Pages {
     }
 }
 
-fn page(status: StatusCode) -> HttpResponseBuilder {
+/// For two years; whether neighbouring hosts speak https as well, their operator says.
+const HTTPS_ALONE: &str = "max-age=63072000";
+
+fn page(status: StatusCode, public_url: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response
         .content_type("text/html; charset=utf-8")
@@ -79,6 +82,11 @@ fn page(status: StatusCode) -> HttpResponseBuilder {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
         .insert_header((HeaderName::from_static("x-robots-tag"), "noindex"));
+    if public_url.starts_with("https://") {
+        response.insert_header((header::STRICT_TRANSPORT_SECURITY, HTTPS_ALONE));
+    }
     response
 }

@@ -128,9 +128,10 @@ impl Service {
     pub async fn use_link(&self, with: LinkUse, mut faults: Vec<Fault>) -> Result<SignedIn, Error> {
         let (link, account) = self.open_one_time_link(&with.token).await?;
         let name = with.name.as_deref().map(name).transpose().map_err(|fault| faults.push(fault)).ok().flatten();
-        let email = match &account {
-            Some(account) => Email::parse(&self.account_email(account)?, "email"),
-            None => Email::parse(&tidy(with.email.as_deref().unwrap_or_default()), "email"),
+        let email = match (&account, with.email.as_deref()) {
+            (Some(account), _) => Email::parse(&self.account_email(account)?, "email"),
+            (None, Some(typed)) => Email::parse(&tidy(typed), "email"),
+            (None, None) => Err(Fault::required("email")),
         };
         let email = email.map_err(|fault| faults.push(fault)).ok();
         let password = match (with.password.as_deref(), &email) {

@@ -202,12 +202,12 @@ impl Service {
         let sealer = self.keys.sealer()?;
         let mut batch = Batch { is_first, is_last: page.len() < PAGE, ..Batch::default() };
         let cursor = page.last().filter(|_| !batch.is_last).map(|row| row.id.to_string());
-        let (mut new_accounts, mut new_secrets, mut new_comments) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut new_accounts, mut new_secrets) = (Vec::new(), Vec::new());
+        let (mut new_webhooks, mut new_comments) = (Vec::new(), Vec::new());
         for account in accounts {
             new_secrets.extend(self.totp_resealed(&account, &sealer, &mut batch)?);
             new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
-        let mut new_webhooks = Vec::new();
         for webhook in webhooks {
             new_webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
         }
@@ -224,16 +224,16 @@ impl Service {
                 if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
-                let mut written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
-                written += reseal::replace_totp(tx, &new_secrets)?;
+                let mut written = reseal::replace_accounts(tx, &new_accounts, &new_secrets)?;
+                written += reseal::replace(tx, &new_comments)?;
                 for (webhook, after) in &new_webhooks {
                     written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
                 }
                 match &cursor {
-                    Some(id) => meta::put(tx, CURSOR, id)?,
-                    None => meta::remove(tx, CURSOR)?,
+                    Some(id) => meta::put(tx, CURSOR, id),
+                    None => meta::remove(tx, CURSOR),
                 }
-                Ok(written)
+                .map(|()| written)
             })
             .await?;
         batch.passed_over = changes - written;

@@ -12,6 +12,7 @@ mod errors;
 mod feedback;
 mod form;
 mod fragment;
+mod headers;
 mod hostile;
 mod instances;
 mod limits;
