@@ -43,8 +43,8 @@ export function Composer({ row, mode, done }) {
   return html`
     <form class="compose" ref=${form} onSubmit=${send} onKeyDown=${hear}>
       ${mode === 'edit' && html`
-        <label>${t('name')}<input name="name" value=${row.name} maxlength="200" required /></label>
-        <label>${t('website')}<input name="website" type="url" value=${row.website ?? ''} /></label>`}
+        <label>${t('name')}<input name="name" defaultValue=${row.name} maxlength="200" required /></label>
+        <label>${t('website')}<input name="website" type="url" defaultValue=${row.website ?? ''} /></label>`}
       <label>${mode === 'edit' ? t('text') : t('reply.label', { name: row.name })}
         <textarea name="body" rows="5" required ref=${area} onInput=${keep} aria-describedby="compose-hint" defaultValue=${drafts.get(key) ?? (mode === 'edit' ? row.body : '')}></textarea></label>
       <p id="compose-hint" class="hint">${mode === 'reply' && row.status === 'pending' ? `${t('reply.approves')} ` : ''}${t('compose.keys')}</p>

@@ -36,7 +36,7 @@ function Search() {
   return html`
     <form class="search" role="search" onSubmit=${submit}>
       <label class="hidden" for="q">${t('search')}</label>
-      <input id="q" name="q" type="search" maxlength="200" placeholder=${t('search')} value=${filter.q} />
+      <input key=${filter.q} id="q" name="q" type="search" maxlength="200" placeholder=${t('search')} defaultValue=${filter.q} />
       <label class="hidden" for="sort">${t('sort')}</label>
       <select id="sort" name="sort" value=${filter.sort} onChange=${change}>
         <option value="oldest">${t('sort.oldest')}</option><option value="newest">${t('sort.newest')}</option></select>

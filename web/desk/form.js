@@ -10,7 +10,7 @@ function input(field, id, value, described) {
   const { name, type = 'text', options = [], required, autocomplete, min, max, maxlength, fixed } = field;
   const common = { id, name, required, 'aria-describedby': described, 'aria-invalid': described?.includes('fault') ? 'true' : null };
   if (type === 'choice') {
-    return html`<select ...${common} value=${value ?? options[0]?.[0]}>${options.map(([key, label]) => html`<option value=${key}>${label}</option>`)}</select>`;
+    return html`<select ...${common}>${options.map(([key, label]) => html`<option value=${key} selected=${key === (value ?? options[0]?.[0])}>${label}</option>`)}</select>`;
   }
   if (type === 'lines' || type === 'long') {
     return html`<textarea ...${common} rows="4" defaultValue=${Array.isArray(value) ? value.join('\n') : value ?? ''}></textarea>`;
