@@ -167,7 +167,9 @@ impl Service {
     ) -> Result<Reactions, Error> {
         let (service, site_id, now) = (self.clone(), site.id, self.clock.now());
         let read = self.db.read(move |conn| {
-            let Some(article) = articles::find(conn, site_id, key.as_str())? else { return Ok((BTreeMap::new(), None)) };
+            let Some(article) = articles::find(conn, site_id, key.as_str())? else {
+                return Ok((BTreeMap::new(), None));
+            };
             reactions_of(conn, article.id, &service.visitor("reaction", article.id, (from, now)))
         });
         let (counts, yours) = read.await?;
