@@ -152,7 +152,9 @@ impl Service {
     async fn show_votes_of(&self, articles: Vec<(ArticleId, SiteId)>) -> Result<(), Error> {
         self.db
             .write(move |tx| {
-                articles.iter().for_each(|(article, site)| feedback::show_votes(tx, *article, *site));
+                for (article, site) in &articles {
+                    feedback::show_votes(tx, *article, *site);
+                }
                 Ok(())
             })
             .await
