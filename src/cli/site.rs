@@ -26,7 +26,7 @@ pub enum Command {
     #[command(after_help = "Example, to publish at once what known authors write:\n  \
         afterword site set blog --moderation new_authors\n\nTo close articles after a month, and do without e-mail addresses:\n  \
         afterword site set blog --close-after 30 --required name")]
-    Set(Set),
+    Set(Box<Set>),
 }
 
 #[derive(Args)]

@@ -56,7 +56,7 @@ async fn make(state: &State, site: &Site, key: Option<ArticleKey>) -> Result<Rea
             return Ok((Vec::new(), Source::NewArticles(id)));
         };
         let source = Source::Article(article.id);
-        Ok((listing::newest_of(conn, article, NEWEST)?, source))
+        Ok((listing::newest_of(conn, &article, NEWEST)?, source))
     });
     let (rows, source) = read.await?;
     let now = state.service.clock.now();
@@ -141,7 +141,7 @@ fn write_entry(xml: &mut Xml, RecentShape { comment, article }: &RecentShape) ->
     }
     let mut content = BytesStart::new("content");
     content.push_attribute(("type", "html"));
-    xml.whole(content, &comment.body_html)?;
+    xml.whole(&content, &comment.body_html)?;
     xml.0.write_event(Event::End(BytesEnd::new("entry")))
 }
 
@@ -150,10 +150,10 @@ struct Xml(Writer<Vec<u8>>);
 
 impl Xml {
     fn element(&mut self, name: &str, text: &str) -> Written {
-        self.whole(BytesStart::new(name), text)
+        self.whole(&BytesStart::new(name), text)
     }
 
-    fn whole(&mut self, start: BytesStart<'_>, text: &str) -> Written {
+    fn whole(&mut self, start: &BytesStart<'_>, text: &str) -> Written {
         let end = start.to_end().into_owned();
         self.0.write_event(Event::Start(start.borrow()))?;
         self.0.write_event(Event::Text(BytesText::new(&legal(text))))?;

@@ -152,7 +152,9 @@ impl Service {
     async fn show_votes_of(&self, articles: Vec<(ArticleId, SiteId)>) -> Result<(), Error> {
         self.db
             .write(move |tx| {
-                articles.iter().for_each(|(article, site)| feedback::show_votes(tx, *article, *site));
+                for (article, site) in &articles {
+                    feedback::show_votes(tx, *article, *site);
+                }
                 Ok(())
             })
             .await
@@ -167,7 +169,9 @@ impl Service {
     ) -> Result<Reactions, Error> {
         let (service, site_id, now) = (self.clone(), site.id, self.clock.now());
         let read = self.db.read(move |conn| {
-            let Some(article) = articles::find(conn, site_id, key.as_str())? else { return Ok(Default::default()) };
+            let Some(article) = articles::find(conn, site_id, key.as_str())? else {
+                return Ok((BTreeMap::new(), None));
+            };
             reactions_of(conn, article.id, &service.visitor("reaction", article.id, (from, now)))
         });
         let (counts, yours) = read.await?;

@@ -297,7 +297,7 @@ pub fn around(conn: &mut Conn, comment: &Comment) -> Result<Around, Error> {
 }
 
 /// The newest approved comments of an article, each with it.
-pub fn newest_of(conn: &mut Conn, article: Article, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
+pub fn newest_of(conn: &mut Conn, article: &Article, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
     let rows: Vec<PublicComment> = on!(conn, |c| comments::table
         .filter(comments::article_id.eq(article.id))
         .filter(comments::status.eq(Status::Approved))

@@ -36,7 +36,7 @@ pub static TABLES: &[Table] = &[
     Table::of::<WebhookWork>(),
     Table::of::<WebhookDelivery>(),
     Table::of::<Vote>(),
-    Table::of::<Reaction>(),
+    Table::of::<VisitorsReaction>(),
     Table::of::<ReactionCount>(),
     Table::of::<Flag>(),
 ];
@@ -329,7 +329,7 @@ rows! {
         at: i64,
     }
 
-    reactions: Reaction by (article_id: AnyId, visitor: Vec<u8>) {
+    reactions: VisitorsReaction by (article_id: AnyId, visitor: Vec<u8>) {
         article_id: AnyId,
         visitor: Vec<u8>,
         reaction: String,

@@ -222,8 +222,10 @@ async fn three_flags_hold_a_comment_once(backend: Backend) {
             "again: it looks the same"
         );
     }
+    app.clock.advance(Duration::from_secs(1));
     flag(&app, "203.0.113.2", &id, json!({"reason": "abuse", "note": " A private <b>note</b> "})).await.expect(202);
     assert_eq!(app.listed("").await, [id.clone()]);
+    app.clock.advance(Duration::from_secs(1));
     assert_eq!(flag(&app, "203.0.113.3", &id, spam.clone()).await.expect(202), json!({}));
     assert_eq!(app.listed("").await, Vec::<String>::new(), "held");
     let held = moderator.get(&format!("/comments/{id}")).await.expect(200);
