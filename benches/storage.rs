@@ -270,6 +270,7 @@ async fn submit(db: &Db, blog: &Blog, number: u64) -> Result<CommentId, afterwor
             to_status: Some(Status::Pending),
             via: Via::Author,
             reason: None,
+            article_id: None,
         });
         let mut work = OutboxRow::new(OutboxId(Uuid::now_v7()), Kind::TellModerators, comment.site_id, Timestamp(0));
         work.comment_id = Some(comment.id);

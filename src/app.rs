@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::domain::reach::Reach;
 use crate::error::Error;
 use crate::http::{self, State, StateParts};
@@ -22,12 +22,18 @@ use crate::jobs::{Worker, housekeeping};
 use crate::keys::Keys;
 use crate::limits::address::TrustedProxies;
 use crate::limits::rings::{Common, Rings};
-use crate::live::{Live, Seats};
+use crate::live::{Hall, Live, Seats};
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::service::{PeopleCeilings, Rules, Service};
 use crate::storage::shared_limits::SharedLimits;
 use crate::storage::{DatabaseSettings, Db, copy, meta, migrations};
+
+/// The places for listeners.
+fn hall(limits: &Limits) -> Hall {
+    let readers = Seats { all: limits.reader_streams, each: limits.reader_streams_per_address };
+    Hall { moderators: Seats { all: limits.streams, each: limits.streams_per_account }, readers }
+}
 
 /// Requests that are being answered get this long when the service stops.
 const STOP_LIMIT_SECONDS: u64 = 7;
@@ -153,7 +159,10 @@ fn rules(config: &Config) -> Result<Rules, Error> {
         thresholds: config.moderation.thresholds(),
         people: PeopleCeilings { confirmations: config.people.hourly_confirmations, links: config.people.hourly_links },
         retention: config.retention.periods(),
+        too_fast: std::time::Duration::from_secs(config.defences.min_seconds.into()),
         reach: Arc::new(Reach::new(networks)),
+        session_idle: config.session.idle(),
+        session_life: config.session.life(),
     })
 }
 
@@ -219,15 +228,24 @@ impl App {
         let worker = Arc::new(Worker::new(service.clone(), mailer, metrics.clone(), config)?);
         let common = open_limits(config, &service, parts.patience).await?;
         let rings = Rings::new(&config.limits, parts.clock.clone(), common);
-        let (all, each) = (config.limits.streams, config.limits.streams_per_account);
-        let live = Live::new(service.db.clone(), Seats { all, each }, parts.heartbeat);
+        let live = Live::new(service.db.clone(), hall(&config.limits), parts.heartbeat);
         let proxies = TrustedProxies(config.trusted_networks().map_err(Error::internal)?);
         let cache = Cache::new(u64::from(config.cache.megabytes) << 20, parts.clock.clone());
         let public_url = config.server.public_url.clone();
         let metrics_apart = config.metrics.address().map_err(Error::internal)?.is_some();
+        let shows_demo = config.demo.enabled.unwrap_or(false);
         let service_of_state = service.clone();
-        let parts =
-            StateParts { service: service_of_state, rings, cache, live, proxies, public_url, metrics, metrics_apart };
+        let parts = StateParts {
+            service: service_of_state,
+            rings,
+            cache,
+            live,
+            proxies,
+            public_url,
+            metrics,
+            metrics_apart,
+            shows_demo,
+        };
         let state = State::new(parts)?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),

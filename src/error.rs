@@ -21,6 +21,9 @@ pub enum Error {
     /// No credentials, or none that are valid.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// The password is right, and a code is missing, wrong or used.
+    #[error("This account asks for a code as well: six digits from the app, or a recovery code.")]
+    SecondFactorRequired,
     /// Known, and not allowed.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
@@ -37,7 +40,7 @@ pub enum Error {
     #[error("{0}")]
     Conflict(Cow<'static, str>),
     /// The link in a mail is over.
-    #[error("This link is over. Links in mails work for seven days.")]
+    #[error("This link is over. Links work for a while only.")]
     LinkExpired,
     /// `If-Match` named another version.
     #[error("It has changed since you looked. Load it again and decide anew.")]

@@ -5,10 +5,12 @@
 mod file;
 mod links;
 mod set;
+mod sign_in;
 mod tokens;
 mod webhook;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,11 +24,15 @@ use self::links::Errand;
 pub use self::links::{DecisionLink, Silence};
 use self::set::KeySet;
 pub use self::set::{Sealer, key_id};
+pub use self::sign_in::{
+    csrf_token, is_csrf_token, new_recovery_codes, new_secret, new_totp_secret, recovery_code_hash, secret_hash,
+    totp_in_words, totp_step,
+};
 pub use self::tokens::{access_token_hash, new_access_token};
 pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
-use crate::domain::ids::{AccountId, AuthorId, SiteId};
+use crate::domain::ids::{AccountId, ArticleId, AuthorId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -267,6 +273,18 @@ impl Keys {
         *self.known.load().oldest().lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
     }
 
+    /// A keyed hash of a visitor who votes, reacts or flags (`kind`) on an article in a month: equal for one address block,
+    /// and for nothing else that is equal about them. From the last line of the file, so that a rotation lets nobody vote
+    /// again.
+    pub fn visitor(&self, kind: &str, article: ArticleId, (host, month): (IpAddr, i64)) -> [u8; 16] {
+        let host = match host {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let parts = [kind.as_bytes(), article.as_bytes(), &month.to_be_bytes(), &host.octets()];
+        *self.known.load().oldest().lookup("visitor", &parts).first_chunk().unwrap_or(&[0; 16])
+    }
+
     /// The secret that stands for an author on a site. Derived, so that a repeated answer can repeat it.
     pub fn author_token(&self, site: SiteId, author: AuthorId) -> String {
         let set = &self.known.load().current;
@@ -307,6 +325,20 @@ impl Keys {
         let (account, made_at) = claims.split_first_chunk::<16>()?;
         let made_at = i64::from_be_bytes(made_at.try_into().ok()?);
         Some((AccountId(uuid::Uuid::from_bytes(*account)), Timestamp(made_at)))
+    }
+
+    /// The token of a form of this site that is given out at that time: the same for all who ask within a second, with
+    /// nothing of theirs in it.
+    pub fn form_token(&self, site: SiteId, at: Timestamp) -> String {
+        let second = at.0.div_euclid(1_000_000);
+        self.link_token(Errand::Form, &[site.as_bytes().as_slice(), &second.to_be_bytes()].concat())
+    }
+
+    /// When a form of this site was given out, to the second; none for a text that is no token of ours for it.
+    pub fn read_form_token(&self, site: SiteId, token: &str) -> Option<Timestamp> {
+        let claims = self.link_claims(Errand::Form, token)?;
+        let second = claims.strip_prefix(site.as_bytes().as_slice())?;
+        Some(Timestamp(i64::from_be_bytes(second.try_into().ok()?).checked_mul(1_000_000)?))
     }
 
     fn link_token(&self, errand: Errand, claims: &[u8]) -> String {

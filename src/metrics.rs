@@ -39,7 +39,7 @@ enum Kind {
 }
 
 /// What each of them means.
-const MEANINGS: [(Kind, &str, &str); 24] = [
+const MEANINGS: [(Kind, &str, &str); 25] = [
     (Kind::Counter, REQUESTS, "Requests by method, pattern of the route and class of the status."),
     (Kind::Histogram, REQUEST_SECONDS, "Seconds until the answer was made, without answers that lay ready."),
     (Kind::Counter, SUBMITTED, "New comments that were stored, held or published."),
@@ -56,7 +56,8 @@ const MEANINGS: [(Kind, &str, &str); 24] = [
     (Kind::Gauge, "afterword_outbox_failed", "Work in the outbox that was given up."),
     (Kind::Gauge, "afterword_outbox_oldest_seconds", "Age of the oldest work that waits in the outbox; 0 without any."),
     (Kind::Counter, MAILS, "Attempts to send a mail, by how they ended."),
-    (Kind::Gauge, "afterword_streams", "Event streams that are open."),
+    (Kind::Gauge, "afterword_streams", "Moderators' event streams that are open."),
+    (Kind::Gauge, "afterword_reader_streams", "Readers' event streams that are open."),
     (Kind::Counter, DELIVERIES, "Attempts to deliver an event to a webhook, by how they ended."),
     (Kind::Gauge, "afterword_webhook_waiting", "Events that wait for webhooks."),
     (
@@ -75,10 +76,11 @@ const MEANINGS: [(Kind, &str, &str); 24] = [
 ];
 
 /// Routes whose answers may lie ready, by the last part of their address. The last one is for spellings like `%63ounts`.
-const READY_ROUTES: [(&str, &str); 4] = [
+const READY_ROUTES: [(&str, &str); 5] = [
     ("comments", "/api/v1/sites/{site}/comments"),
     ("counts", "/api/v1/sites/{site}/counts"),
     ("recent", "/api/v1/sites/{site}/recent"),
+    ("feed.atom", "/api/v1/sites/{site}/feed.atom"),
     ("", "-"),
 ];
 
@@ -89,7 +91,7 @@ type ReadyCounts = [AtomicU64; 4];
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    ready: [ReadyCounts; 4],
+    ready: [ReadyCounts; 5],
 }
 
 /// A request that was answered.

@@ -1,20 +1,23 @@
-//! `account add`, `account list`, `account mail`, `token create`, `token list`, `token revoke`.
+//! `account add`, `account list`, `account mail`, `account link`, `token create`, `token list`, `token revoke`.
 
 use std::io::BufRead;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use zeroize::Zeroizing;
 
 use super::mail_choice::{self, Wanted, described};
 use super::{Failure, open, open_existing, remark, say};
 use crate::config::Config;
 use crate::domain::email::Email;
+use crate::domain::password::Password;
 use crate::domain::text::tidy;
 use crate::error::Error;
 use crate::service::Service;
 use crate::service::accounts::NewAccount;
 use crate::service::tokens::{MOST_DAYS, NewToken, TOKEN_LIFE};
 use crate::storage::accounts::{self, Account, Role, Scope};
+use crate::storage::sign_in::Purpose;
 
 #[derive(Subcommand)]
 pub enum AccountCommand {
@@ -32,6 +35,22 @@ pub enum AccountCommand {
         afterword account mail --email ann@blog.example --each --quiet 22:00-07:00 --zone Europe/Berlin\n  \
         afterword account mail --email ann@blog.example --quiet off")]
     Mail(Wanted),
+    /// Print a link with which an account chooses a password: the way back for whoever is locked out
+    #[command(
+        after_help = "Example:\n  afterword account link --email ann@blog.example\n\nTelephone and recovery codes are \
+        lost, too:\n  afterword account link --email ann@blog.example --forget-second-factor"
+    )]
+    Link(Link),
+}
+
+#[derive(Args)]
+pub struct Link {
+    /// The account's e-mail address
+    #[arg(long)]
+    email: String,
+    /// Switch the second factor off as well
+    #[arg(long)]
+    forget_second_factor: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,7 +134,20 @@ pub async fn run_account(config: &Config, command: AccountCommand) -> Result<(),
             Ok(())
         }
         AccountCommand::Mail(wanted) => mail_choice::run(config, wanted).await,
+        AccountCommand::Link(link) => print_link(config, &link).await,
     }
+}
+
+async fn print_link(config: &Config, link: &Link) -> Result<(), Failure> {
+    let service = open_existing(config).await?;
+    let account = find(&service, &link.email, "--email").await?;
+    let disabled = || Failure::Failed("this account is disabled; an administrator gives it its rights back".to_owned());
+    let token = service.make_link(account.id, Purpose::Reset).await?.ok_or_else(disabled)?;
+    if link.forget_second_factor {
+        service.forget_totp(account.id).await?;
+    }
+    remark("Open this within an hour. It works once, and whoever has it gets in:");
+    say(&format!("{}/admin/#/link/{token}", config.server.public_url))
 }
 
 async fn add_account(service: &Service, email: Email, add: Add) -> Result<(), Failure> {
@@ -136,20 +168,17 @@ async fn add_account(service: &Service, email: Email, add: Add) -> Result<(), Fa
             .map_err(|_| Failure::Usage(format!("there is no site {key}; see: afterword site list")))?;
         sites.push(site.id);
     }
-    let password = if add.password_stdin { Some(read_password()?) } else { None };
+    let password = if add.password_stdin { Some(read_password(&email)?) } else { None };
     service.add_account(NewAccount { email, role, sites, password }).await?;
     say("added")
 }
 
-/// NIST SP 800-63B §5.1.1.1: at least 8 characters; argon2 takes any length, we take 1,000.
-fn read_password() -> Result<String, Failure> {
-    let mut line = String::new();
+/// A password from standard input, by the rules of the desk.
+fn read_password(email: &Email) -> Result<Password, Failure> {
+    let mut line = Zeroizing::new(String::new());
     std::io::stdin().lock().read_line(&mut line)?;
-    let password = line.trim_end_matches(['\r', '\n']).to_owned();
-    if !(8..=1000).contains(&password.chars().count()) {
-        return Err(Failure::Usage("a password has 8 to 1000 characters".to_owned()));
-    }
-    Ok(password)
+    let chosen = Password::choose(line.trim_end_matches(['\r', '\n']), email);
+    chosen.map_err(|fault| Failure::Usage(format!("{}: {}", fault.field, fault.message)))
 }
 
 async fn line(service: &Service, account: &Account) -> Result<String, Failure> {

@@ -22,6 +22,13 @@ pub async fn run(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     for name in app.service.db.migrated() {
         tracing::info!(migration = name, "the database was brought up to date");
     }
+    if config.own_origin().is_none_or(|origin| !origin.as_str().starts_with("https://")) && !config.is_local() {
+        tracing::warn!("server.public_url is not https: passwords and sessions of the desk cross the network readable");
+    }
+    // Not through the log: it is for the eyes of whoever starts the service, in whatever form the log is.
+    if let Some(token) = app.service.setup_link().await? {
+        remark(&setup_steps(config, &token));
+    }
     if app.service.db.read(accounts::all).await?.is_empty() {
         remark(&first_steps(config, file, &app.service));
     }
@@ -53,6 +60,15 @@ fn stop_on_signal(stop: CancellationToken) -> Result<(), Failure> {
         stop.cancel();
     });
     Ok(())
+}
+
+/// The way to the first administrator.
+fn setup_steps(config: &Config, token: &str) -> String {
+    format!(
+        "\nNobody can sign in yet. Open this address within 24 hours to make the first administrator. It works once; the \
+         next start prints another one:\n\n  {}/admin/#/link/{token}\n",
+        config.server.public_url
+    )
 }
 
 /// The commands that lead from a fresh installation to the first approved comment, as they can be pasted.

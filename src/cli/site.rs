@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::{Failure, open, open_existing, say};
 use crate::config::Config;
 use crate::domain::site::{Site, SiteKey};
-use crate::domain::site_settings::RawSettings;
+use crate::domain::site_settings::{RawFeedback, RawSettings};
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::own::Change;
@@ -26,7 +26,7 @@ pub enum Command {
     #[command(after_help = "Example, to publish at once what known authors write:\n  \
         afterword site set blog --moderation new_authors\n\nTo close articles after a month, and do without e-mail addresses:\n  \
         afterword site set blog --close-after 30 --required name")]
-    Set(Set),
+    Set(Box<Set>),
 }
 
 #[derive(Args)]
@@ -84,6 +84,15 @@ pub struct Set {
     /// The privacy line of the form; empty: the service's own
     #[arg(long, value_name = "TEXT")]
     privacy: Option<String>,
+    /// Whether readers vote on comments
+    #[arg(long, value_name = "true|false")]
+    votes: Option<bool>,
+    /// Reactions to articles, with commas between, like `like,love`; empty: none
+    #[arg(long, value_name = "NAMES")]
+    reactions: Option<String>,
+    /// So many visitors who flag a comment hold it for another look; 0: none do
+    #[arg(long, value_name = "N")]
+    flags_to_hold: Option<i64>,
 }
 
 pub async fn run(config: &Config, command: Command) -> Result<(), Failure> {
@@ -139,6 +148,12 @@ impl Set {
                 languages: given(self.languages),
                 retention: given(retention),
                 privacy_text: self.privacy,
+                feedback: RawFeedback {
+                    votes: self.votes,
+                    reactions: self.reactions.map(|names| words(&names)),
+                    flags_to_hold: self.flags_to_hold,
+                },
+                ..RawSettings::default()
             },
         })
     }
@@ -147,6 +162,11 @@ impl Set {
 /// Options that may be given more than once, if they were.
 fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
+}
+
+/// Names between commas.
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn order(raw: RawSite) -> SiteOrder {
@@ -162,6 +182,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("languages", "expect-language"),
     ("retention", "retention"),
     ("privacy_text", "privacy"),
+    ("flags_to_hold", "flags-to-hold"),
 ];
 
 /// Faults of fields are wrong usage; the rest is what it is.

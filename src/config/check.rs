@@ -34,6 +34,10 @@ impl Config {
         within("database.write_connections", self.database.write_connections, 1..=64)?;
         within("limits.streams", self.limits.streams, 0..=100_000)?;
         within("limits.streams_per_account", self.limits.streams_per_account, 0..=1000)?;
+        within("session.idle_minutes", self.session.idle_minutes, 1..=525_600)?;
+        within("session.absolute_days", self.session.absolute_days, 1..=365)?;
+        within("limits.reader_streams", self.limits.reader_streams, 0..=100_000)?;
+        within("limits.reader_streams_per_address", self.limits.reader_streams_per_address, 0..=100_000)?;
         if self.metrics.address()? == Some(self.server.listen) {
             return wrong("metrics.listen", "must be another address than server.listen");
         }
@@ -109,7 +113,7 @@ impl Config {
 }
 
 impl Limits {
-    fn rings(&self) -> [(&'static str, Ring); 8] {
+    fn rings(&self) -> [(&'static str, Ring); 14] {
         [
             ("address", self.address),
             ("network", self.network),
@@ -119,6 +123,12 @@ impl Limits {
             ("email", self.email),
             ("invalid", self.invalid),
             ("credentials", self.credentials),
+            ("password", self.password),
+            ("password_address", self.password_address),
+            ("password_all", self.password_all),
+            ("reset", self.reset),
+            ("feedback", self.feedback),
+            ("feedback_network", self.feedback_network),
         ]
     }
 }

@@ -46,6 +46,10 @@ pub struct Config {
     pub mail: Mail,
     /// What authors and moderators may do.
     pub moderation: Moderation,
+    /// How long somebody stays signed in.
+    pub session: Session,
+    /// What tells people from programs, unseen.
+    pub defences: Defences,
     /// Rate limits and bounds.
     pub limits: Limits,
     /// How long fields may be.
@@ -62,6 +66,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where webhooks may lead.
     pub webhooks: Webhooks,
+    /// The article at `/demo/`.
+    #[serde(default)]
+    pub demo: Demo,
     /// What is logged.
     pub log: Log,
 }
@@ -97,6 +104,14 @@ impl RetentionDays {
 pub struct Webhooks {
     /// Networks beside the public ones.
     pub allowed_networks: Vec<String>,
+}
+
+/// `[demo]`
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    /// Whether it is shown. What is not said is filled in: while people reach the service on this machine alone.
+    pub enabled: Option<bool>,
 }
 
 /// `[cache]`
@@ -189,6 +204,14 @@ pub struct Mail {
     pub hourly_ceiling: usize,
 }
 
+/// `[defences]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defences {
+    /// Seconds that a person needs at least between opening a form and sending it; 0: nobody is too fast.
+    pub min_seconds: u32,
+}
+
 /// `[moderation]`
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -206,6 +229,28 @@ impl Moderation {
     pub fn thresholds(&self) -> Thresholds {
         let score = |points| Score::of_points(points).unwrap_or(Score(i32::MAX));
         Thresholds { hold: score(self.hold_score), spam: score(self.spam_score) }
+    }
+}
+
+/// `[session]`
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    /// Minutes without a request after which it ends.
+    pub idle_minutes: u32,
+    /// Days after which it ends in any case.
+    pub absolute_days: u32,
+}
+
+impl Session {
+    /// The first of these.
+    pub fn idle(&self) -> Duration {
+        Duration::from_secs(u64::from(self.idle_minutes) * 60)
+    }
+
+    /// The second.
+    pub fn life(&self) -> Duration {
+        Duration::from_secs(u64::from(self.absolute_days) * 86_400)
     }
 }
 
@@ -228,6 +273,8 @@ pub struct Limits {
     pub max_depth: u8,
     pub streams: usize,
     pub streams_per_account: usize,
+    pub reader_streams: usize,
+    pub reader_streams_per_address: usize,
     pub address: Ring,
     pub network: Ring,
     pub article: Ring,
@@ -236,6 +283,12 @@ pub struct Limits {
     pub email: Ring,
     pub invalid: Ring,
     pub credentials: Ring,
+    pub password: Ring,
+    pub password_address: Ring,
+    pub password_all: Ring,
+    pub reset: Ring,
+    pub feedback: Ring,
+    pub feedback_network: Ring,
 }
 
 /// `[privacy]`
@@ -275,6 +328,8 @@ impl Config {
         config.server.trusted_proxies.retain(|text| !text.trim().is_empty());
         config.webhooks.allowed_networks.retain(|text| !text.trim().is_empty());
         config.fill_in_public_url()?;
+        let is_local = config.is_local();
+        config.demo.enabled.get_or_insert(is_local);
         config.check()?;
         Ok(config)
     }
@@ -429,6 +484,8 @@ mod tests {
             ("[fields]\nbody_max = 0\n", "fields.body_max"),
             ("[metrics]\nlisten = \"geheim\"\n", "metrics.listen"),
             ("[metrics]\nlisten = \"127.0.0.1:8080\"\n", "metrics.listen"),
+            ("[session]\nidle_minutes = 0\n", "session.idle_minutes"),
+            ("[session]\nabsolute_days = 4000\n", "session.absolute_days"),
             ("nonsense", "line 1, column"),
             ("[mail]\nsmtp_url = \"smtp://u:geheim@mx\n", "line 2, column"),
             ("\n\n[mail]\nsmtp_url = smtp://u:geheim@mx\n", "line 4, column"),

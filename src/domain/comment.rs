@@ -91,6 +91,10 @@ named_enum! {
         Corrected = 8 => "corrected",
         /// Deleted for good.
         Removed = 9 => "removed",
+        /// A moderator put it before all others of its article.
+        Pinned = 20 => "pinned",
+        /// A moderator took that back.
+        Unpinned = 21 => "unpinned",
     }
 }
 
@@ -123,7 +127,7 @@ named_enum! {
 /// Why a comment was held: a stable code, and what a moderator reads beside it. Never shown to anyone else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldReason {
-    /// Stable: `rule`, `policy`, `new_author`, `honeypot`, `email_rate`, `edit`.
+    /// Stable: `rule`, `policy`, `new_author`, `honeypot`, `email_rate`, `edit`, `flagged`.
     pub code: String,
     /// One plain sentence.
     pub detail: String,

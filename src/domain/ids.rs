@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::time::Timestamp;
+
 /// A text that is not an id as we give them out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id")]
@@ -61,6 +63,8 @@ id_types! {
     TokenId,
     /// A signed-in browser of an account.
     SessionId,
+    /// A link that lets somebody set a password.
+    LinkId,
     /// An entry of the append-only event log.
     EventId,
     /// A piece of work in the outbox; also the stable part of a mail's `Message-ID`.
@@ -73,4 +77,12 @@ id_types! {
     DeliveryId,
     /// An e-mail address on one site that was asked whether replies may be told.
     SubscriberId,
+}
+
+impl CommentId {
+    /// The lowest id that a comment of this moment can have, to the millisecond: the border of a range in time.
+    pub fn first_at(moment: Timestamp) -> Self {
+        let millis = u128::try_from(moment.0.div_euclid(1000)).unwrap_or(0);
+        Self(Uuid::from_u128(millis << 80))
+    }
 }

@@ -49,14 +49,19 @@ pub struct Place {
     pub sort: Sort,
     /// The root's score; counts for [`Sort::Top`] alone.
     pub score: i32,
+    /// Whether its thread came first, because it was pinned.
+    pub pinned: bool,
     /// The row.
     pub path: ReadingPath,
 }
 
+/// The bit of a cursor's first byte that says so.
+const PINNED: u8 = 0x80;
+
 impl Place {
     /// As bytes, for an opaque cursor.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![u8::try_from(self.sort.number()).unwrap_or(0)];
+        let mut bytes = vec![u8::try_from(self.sort.number()).unwrap_or(0) | if self.pinned { PINNED } else { 0 }];
         bytes.extend_from_slice(&self.score.to_be_bytes());
         bytes.extend_from_slice(&self.path.0);
         bytes
@@ -67,8 +72,9 @@ impl Place {
         let (head, path) = bytes.split_first_chunk::<5>()?;
         let [kind, score @ ..] = head;
         let path_fits = !path.is_empty() && path.len() % 16 == 0 && path.len() <= 16 * 256;
-        (i16::from(*kind) == sort.number() && path_fits).then(|| Self {
+        (i16::from(*kind & !PINNED) == sort.number() && path_fits).then(|| Self {
             sort,
+            pinned: *kind & PINNED != 0,
             score: i32::from_be_bytes(*score),
             path: ReadingPath(path.to_vec()),
         })
@@ -96,8 +102,10 @@ mod tests {
     #[test]
     fn places_survive_their_bytes() {
         let path = ReadingPath::below(Some(&[7; 16]), CommentId(Uuid::from_u128(9)));
-        let place = Place { sort: Sort::Top, score: -3, path };
+        let place = Place { sort: Sort::Top, score: -3, pinned: false, path };
         assert_eq!(Place::from_bytes(&place.to_bytes(), Sort::Top), Some(place.clone()));
+        let pinned = Place { pinned: true, ..place.clone() };
+        assert_eq!(Place::from_bytes(&pinned.to_bytes(), Sort::Top), Some(pinned));
         assert_eq!(Place::from_bytes(&place.to_bytes(), Sort::Oldest), None, "a cursor belongs to its order");
         assert_eq!(place.path.root(), Some(CommentId(Uuid::from_bytes([7; 16]))));
         for broken in [&[][..], &[0; 5], &[0; 20], &[9; 21]] {

@@ -6,6 +6,47 @@ use super::rules::draft::Score;
 use super::rules::judge::{Decided, Ruling};
 use super::site::Policy;
 
+/// What the token of the form says of how a comment came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FormSign {
+    /// Nothing worth a word.
+    #[default]
+    Fine,
+    /// It was sent sooner than a person can write.
+    TooFast,
+    /// The token is none of ours, or of another site.
+    Forged,
+    /// There is none, and the site wants one.
+    Missing,
+}
+
+impl FormSign {
+    /// The code of the reason, if it is one to hold a comment.
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Fine => None,
+            Self::TooFast => Some("too_fast"),
+            Self::Forged => Some("bad_form_token"),
+            Self::Missing => Some("no_form_token"),
+        }
+    }
+
+    /// The sign with this code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        [Self::TooFast, Self::Forged, Self::Missing].into_iter().find(|sign| sign.code() == Some(code))
+    }
+
+    fn reason(self) -> Option<HoldReason> {
+        let detail = match self {
+            Self::Fine => return None,
+            Self::TooFast => "It was sent within moments of opening the form, sooner than people write.",
+            Self::Forged => "It did not come from this site's form: the form's token is not one of ours.",
+            Self::Missing => "It did not come from this site's form: the form's token is missing.",
+        };
+        self.code().map(|code| HoldReason::new(code, detail))
+    }
+}
+
 /// What is known about a text and who sent it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
@@ -15,6 +56,8 @@ pub struct Facts {
     pub honeypot: bool,
     /// More comments carry this e-mail address than one person writes in an hour.
     pub flooded: bool,
+    /// What the token of the form says.
+    pub form: FormSign,
     /// It is a new text for a comment that was there before.
     pub edit: bool,
 }
@@ -37,7 +80,7 @@ pub struct Verdict {
 pub fn judge(policy: Policy, facts: Facts, ruling: Ruling) -> Verdict {
     let decision = ruling.decided.as_ref().map(|decided| decided.decision);
     let held = by_policy(policy, facts).filter(|_| decision != Some(Decision::Approve));
-    let waits = facts.flooded || held.is_some();
+    let waits = facts.flooded || facts.form != FormSign::Fine || held.is_some();
     let mut reasons = ruling.matched;
     reasons.extend(held);
     if facts.flooded {
@@ -46,6 +89,7 @@ pub fn judge(policy: Policy, facts: Facts, ruling: Ruling) -> Verdict {
             "More than twenty comments within an hour carry this e-mail address. No mail was sent about this one.",
         ));
     }
+    reasons.extend(facts.form.reason());
     if facts.honeypot {
         reasons.push(HoldReason::new("honeypot", "A field was filled in that people never see; programs fill it."));
     }
@@ -81,6 +125,7 @@ mod tests {
         let stranger = Facts::default();
         let bot = Facts { honeypot: true, trusted: true, ..Facts::default() };
         let flood = Facts { flooded: true, trusted: true, ..Facts::default() };
+        let hasty = Facts { form: FormSign::TooFast, trusted: true, ..Facts::default() };
         let cases = [
             (Policy::All, trusted, Status::Pending, vec!["policy"]),
             (Policy::All, Facts { edit: true, ..trusted }, Status::Pending, vec!["edit"]),
@@ -89,6 +134,8 @@ mod tests {
             (Policy::None, stranger, Status::Approved, vec![]),
             (Policy::None, bot, Status::Spam, vec!["honeypot"]),
             (Policy::None, flood, Status::Pending, vec!["email_rate"]),
+            (Policy::None, hasty, Status::Pending, vec!["too_fast"]),
+            (Policy::None, Facts { honeypot: true, ..hasty }, Status::Spam, vec!["too_fast", "honeypot"]),
             (
                 Policy::All,
                 Facts { honeypot: true, flooded: true, ..stranger },

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 
 use super::comment::named_enum;
 use super::fault::Fault;
+use super::feedback::{MOST_REACTIONS, is_reaction};
 use super::retention::Retention;
+use super::rules::draft::Score;
+use super::rules::judge::Thresholds;
 use super::submission::FieldRules;
 use super::text::{Body, tidy};
 use super::time::Timestamp;
@@ -23,6 +26,26 @@ named_enum! {
         Email = 1 => "email",
         /// The website.
         Website = 2 => "website",
+    }
+}
+
+named_enum! {
+    /// Whether a comment must carry the token of the form.
+    FormTokens {
+        /// One without is taken like any other.
+        Optional = 0 => "optional",
+        /// One without is held.
+        Required = 1 => "required",
+    }
+}
+
+named_enum! {
+    /// The pictures beside names.
+    Avatars {
+        /// Made from the name by a key of the site's own.
+        Generated = 0 => "generated",
+        /// There are none.
+        None = 1 => "none",
     }
 }
 
@@ -53,6 +76,22 @@ pub struct SiteSettings {
     pub retention: Retention,
     /// The privacy line of the form; none: the service's own.
     pub privacy_text: Option<String>,
+    /// Whether readers vote on comments.
+    pub votes: bool,
+    /// The reactions to articles, by name, in the order in which they are shown; none: no reactions.
+    pub reactions: Vec<String>,
+    /// So many visitors who flag a comment hold it for another look; 0: none do.
+    pub flags_to_hold: u32,
+    /// Whether visitors may change nothing on any article: no comments, no edits, no votes.
+    pub read_only: bool,
+    /// Whether a comment must carry the token of the form.
+    pub form_token: FormTokens,
+    /// The pictures beside names.
+    pub avatars: Avatars,
+    /// From which score of the rules on a comment is held; none: as the operator's settings say.
+    pub hold_score: Option<Score>,
+    /// From which on it is called spam, likewise.
+    pub spam_score: Option<Score>,
     /// What another version has written.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -67,6 +106,14 @@ impl Default for SiteSettings {
             languages: Vec::new(),
             retention: Retention::default(),
             privacy_text: None,
+            votes: true,
+            reactions: vec!["like".to_owned()],
+            flags_to_hold: 3,
+            read_only: false,
+            form_token: FormTokens::Optional,
+            avatars: Avatars::Generated,
+            hold_score: None,
+            spam_score: None,
             unknown: Map::new(),
         }
     }
@@ -124,6 +171,12 @@ impl SiteSettings {
         }
     }
 
+    /// From which scores on a comment is held and called spam. What is called spam is never less than what is held.
+    pub fn thresholds(&self, operator: Thresholds) -> Thresholds {
+        let hold = self.hold_score.unwrap_or(operator.hold);
+        Thresholds { hold, spam: self.spam_score.unwrap_or(operator.spam).max(hold) }
+    }
+
     /// The privacy line of the form.
     pub fn privacy_line(&self) -> &str {
         self.privacy_text.as_deref().unwrap_or("Your email address will not be published. Required fields are marked *")
@@ -155,7 +208,49 @@ pub struct RawSettings {
     pub retention: Option<Vec<(String, Option<i64>)>>,
     /// An empty one brings the service's own back.
     pub privacy_text: Option<String>,
+    pub feedback: RawFeedback,
+    pub read_only: Option<bool>,
+    pub form_token: Option<String>,
+    pub avatars: Option<String>,
+    /// In points; none brings the operator's back.
+    pub hold_score: Option<Option<f64>>,
+    pub spam_score: Option<Option<f64>>,
 }
+
+/// What readers may say without writing, as it came; what is missing stays.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields of SiteSettings")]
+pub struct RawFeedback {
+    pub votes: Option<bool>,
+    pub reactions: Option<Vec<String>>,
+    pub flags_to_hold: Option<i64>,
+}
+
+impl RawFeedback {
+    fn apply(self, settings: &mut SiteSettings, faults: &mut Vec<Fault>) {
+        settings.votes = self.votes.unwrap_or(settings.votes);
+        if let Some(names) = self.reactions {
+            let once = names.iter().collect::<std::collections::BTreeSet<_>>().len() == names.len();
+            if once && names.len() <= MOST_REACTIONS && names.iter().all(|name| is_reaction(name)) {
+                settings.reactions = names;
+            } else {
+                let known = "It must be a list of at most 8 names, each once: 1 to 20 of a-z, 0-9, - and _.";
+                faults.push(Fault::new("reactions", "invalid_reaction", known));
+            }
+        }
+        match self.flags_to_hold.map(u32::try_from) {
+            Some(Ok(flags)) if flags <= MOST_FLAGS => settings.flags_to_hold = flags,
+            Some(_) => {
+                let range = format!("It must be a whole number from 0 (never) to {MOST_FLAGS}.");
+                faults.push(Fault::new("flags_to_hold", "out_of_range", range));
+            }
+            None => {}
+        }
+    }
+}
+
+/// More visitors than this hardly agree; a mistyped number is told.
+const MOST_FLAGS: u32 = 1000;
 
 impl RawSettings {
     /// Writes what is legal into `settings` and notes a fault for each field that is not.
@@ -191,9 +286,29 @@ impl RawSettings {
             let changed = changed_retention(settings.retention, &given);
             let _ = changed.map(|retention| settings.retention = retention).map_err(&mut note);
         }
+        settings.read_only = self.read_only.unwrap_or(settings.read_only);
+        if let Some(name) = self.form_token {
+            let known = || Fault::new("form_token", "unknown_value", "It must be one of: optional, required.");
+            let _ =
+                FormTokens::from_name(&name).ok_or_else(known).map(|new| settings.form_token = new).map_err(&mut note);
+        }
+        if let Some(name) = self.avatars {
+            let known = || Fault::new("avatars", "unknown_value", "It must be one of: generated, none.");
+            let _ = Avatars::from_name(&name).ok_or_else(known).map(|new| settings.avatars = new).map_err(&mut note);
+        }
+        if let Some(points) = self.hold_score {
+            let _ = score("hold_score", points).map(|score| settings.hold_score = score).map_err(&mut note);
+        }
+        if let Some(points) = self.spam_score {
+            let _ = score("spam_score", points).map(|score| settings.spam_score = score).map_err(&mut note);
+        }
+        if settings.hold_score.zip(settings.spam_score).is_some_and(|(hold, spam)| spam < hold) {
+            note(Fault::new("spam_score", "contradiction", "It must not be below hold_score."));
+        }
         if let Some(text) = self.privacy_text {
             let _ = privacy_text(&text).map(|text| settings.privacy_text = text).map_err(&mut note);
         }
+        self.feedback.apply(settings, faults);
     }
 }
 
@@ -215,6 +330,12 @@ fn changed_retention(mut retention: Retention, given: &[(String, Option<i64>)]) 
         };
     }
     Ok(retention)
+}
+
+fn score(field: &'static str, points: Option<f64>) -> Result<Option<Score>, Fault> {
+    let Some(points) = points else { return Ok(None) };
+    let range = || Fault::new(field, "out_of_range", "It must be between 0.01 and 100, with two decimals at most.");
+    Score::of_points(points).filter(|score| score.0 > 0).map(Some).ok_or_else(range)
 }
 
 fn required_fields(names: &[String]) -> Result<Vec<RequiredField>, Fault> {
@@ -327,10 +448,10 @@ mod tests {
 
     #[test]
     fn what_another_version_wrote_stays() {
-        let settings: SiteSettings = serde_json::from_str(r#"{"close_after_days": 3, "votes": {"on": true}}"#).unwrap();
+        let settings: SiteSettings = serde_json::from_str(r#"{"close_after_days": 3, "tides": {"on": true}}"#).unwrap();
         assert_eq!(settings.closes_at(Timestamp(7)), Some(Timestamp(7 + 3 * 86_400_000_000)));
         let again: serde_json::Value = serde_json::to_value(&settings).unwrap();
-        assert_eq!(again["votes"]["on"], true);
+        assert_eq!(again["tides"]["on"], true);
     }
 
     #[test]
@@ -342,8 +463,22 @@ mod tests {
             languages: Some(vec!["e".into()]),
             retention: None,
             privacy_text: Some("x".repeat(1001)),
+            feedback: RawFeedback {
+                votes: None,
+                reactions: Some(vec!["like".into(), "like".into()]),
+                flags_to_hold: Some(-1),
+            },
+            ..RawSettings::default()
         };
-        let expected = ["required", "out_of_range", "out_of_range", "invalid_language", "too_long"];
+        let expected = [
+            "required",
+            "out_of_range",
+            "out_of_range",
+            "invalid_language",
+            "too_long",
+            "invalid_reaction",
+            "out_of_range",
+        ];
         assert_eq!(changed(raw).unwrap_err(), expected);
         assert_eq!(lengths(&[("body_min", 5), ("body_max", 4)]).unwrap_err(), ["contradiction"]);
         assert_eq!(lengths(&[("size", 5)]).unwrap_err(), ["unknown_field"]);
@@ -375,6 +510,25 @@ mod tests {
         high.lengths.body_max = Some(20_000);
         assert_eq!(given(&high, &[("body_max", Some(20_000))]), Ok(high.clone()));
         assert_eq!(given(&high, &[("body_max", Some(20_001))]).unwrap_err(), ["out_of_range"]);
+    }
+
+    #[test]
+    fn scores_of_a_site() {
+        let operator = Thresholds { hold: Score(500), spam: Score(1000) };
+        let raw = |hold: Option<f64>, spam: Option<f64>| {
+            changed(RawSettings { hold_score: Some(hold), spam_score: Some(spam), ..RawSettings::default() })
+        };
+        let thresholds = |settings: SiteSettings| {
+            let read: SiteSettings = serde_json::from_str(&serde_json::to_string(&settings).unwrap()).unwrap();
+            assert_eq!(read, settings);
+            let Thresholds { hold, spam } = read.thresholds(operator);
+            (hold.0, spam.0)
+        };
+        assert_eq!(thresholds(raw(None, None).unwrap()), (500, 1000));
+        assert_eq!(thresholds(raw(Some(2.5), None).unwrap()), (250, 1000));
+        assert_eq!(thresholds(raw(Some(20.0), None).unwrap()), (2000, 2000), "never spam before it is held");
+        assert_eq!(raw(Some(2.0), Some(1.99)).unwrap_err(), ["contradiction"]);
+        assert_eq!(raw(Some(0.0), Some(100.001)).unwrap_err(), ["out_of_range", "out_of_range"]);
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Submission {
     pub article_title: Option<Title>,
     /// A hint for moderators.
     pub article_url: Option<WebAddress>,
+    /// The token of the form, as it came.
+    pub form_token: Option<String>,
     /// Whether the field that people never see was filled in.
     pub honeypot: bool,
 }
@@ -197,6 +199,7 @@ impl RawSubmission {
                 notify: raw.notify.unwrap_or(false),
                 article_title: title,
                 article_url: url,
+                form_token: raw.form_token,
                 honeypot: raw.company.is_some_and(|text| !text.trim().is_empty()),
             }),
             _ => Err(in_order(notes.faults)),

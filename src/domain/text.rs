@@ -39,6 +39,12 @@ pub fn folded(text: &str) -> String {
     form
 }
 
+/// How a name looks: names that people cannot tell apart have the same form (UTS #39 §4, skeletons), and so have those that
+/// differ in case alone.
+pub fn look(name: &str) -> String {
+    folded(&unicode_security::skeleton(name).collect::<String>())
+}
+
 fn fold(text: &str, form: &mut String) {
     // Most texts, and most words of the others, need no Unicode tables.
     let folded: std::borrow::Cow<'_, str> =

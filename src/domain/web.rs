@@ -35,6 +35,11 @@ impl WebAddress {
         Origin(self.parsed.origin().ascii_serialization())
     }
 
+    /// The address in ASCII.
+    pub fn address(&self) -> &str {
+        self.parsed.as_str()
+    }
+
     /// The address in ASCII, as a header can carry it, leading to the place `mark` on the page.
     pub fn at(&self, mark: &str) -> String {
         let mut url = self.parsed.clone();

@@ -32,7 +32,7 @@ impl EventType {
     pub fn of(action: Action, to: Option<Status>) -> Option<Self> {
         match action {
             Action::Edited | Action::Corrected => Some(Self::Edited),
-            Action::EditDiscarded => None,
+            Action::EditDiscarded | Action::Pinned | Action::Unpinned => None,
             Action::Removed => Some(Self::Removed),
             // Wherever it came from: a decision, a policy, a decision taken back.
             Action::Submitted

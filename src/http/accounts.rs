@@ -46,6 +46,8 @@ pub struct AccountRequest {
     time_zone: Option<String>,
     /// True takes every right and every token away; false gives the rights back, not the tokens.
     disabled: Option<bool>,
+    /// For a new account: true sends a mail with a link, by which its owner chooses a password within seven days.
+    invite: Option<bool>,
 }
 
 /// An account.
@@ -58,6 +60,18 @@ pub struct AccountShape {
     role: &'static str,
     /// Keys; an administrator looks after all, whatever stands here.
     sites: Vec<String>,
+    #[serde(flatten)]
+    mail: MailShape,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When it lost every right.
+    #[schema(format = DateTime)]
+    disabled_at: Option<String>,
+}
+
+/// How somebody wants mail.
+#[derive(Serialize, ToSchema)]
+pub struct MailShape {
     /// How they are told of waiting comments: `each`, `digest` or `none`.
     mail: &'static str,
     /// None unless it is a digest.
@@ -68,11 +82,26 @@ pub struct AccountShape {
     quiet_to: Option<u16>,
     /// By this clock.
     time_zone: Option<String>,
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// When it lost every right.
-    #[schema(format = DateTime)]
-    disabled_at: Option<String>,
+}
+
+impl MailShape {
+    /// What an account has chosen.
+    pub fn of(account: &Account) -> Self {
+        let MailChoice { mode, quiet } = account.mail.choice();
+        let (mail, digest_minutes) = match mode {
+            MailMode::Each => ("each", None),
+            MailMode::Digest(minutes) => ("digest", Some(minutes)),
+            MailMode::None => ("none", None),
+        };
+        let quiet = quiet.as_ref().map(QuietHours::parts);
+        Self {
+            mail,
+            digest_minutes,
+            quiet_from: quiet.map(|(from, ..)| from),
+            quiet_to: quiet.map(|(_, to, _)| to),
+            time_zone: quiet.map(|(.., zone)| zone.to_owned()),
+        }
+    }
 }
 
 /// A page of accounts.
@@ -94,24 +123,13 @@ async fn shapes(state: &State, rows: &[Account]) -> Result<Vec<AccountShape>, Er
     let shape = |account: &Account| {
         let mut sites = keys.remove(&account.id).unwrap_or_default();
         sites.sort_unstable();
-        let MailChoice { mode, quiet } = account.mail.choice();
-        let (mail, digest_minutes) = match mode {
-            MailMode::Each => ("each", None),
-            MailMode::Digest(minutes) => ("digest", Some(minutes)),
-            MailMode::None => ("none", None),
-        };
-        let quiet = quiet.as_ref().map(QuietHours::parts);
         Ok(AccountShape {
             id: account.id.to_string(),
             email: state.service.account_email(account)?,
             name: account.name.clone(),
             role: account.role.as_str(),
             sites,
-            mail,
-            digest_minutes,
-            quiet_from: quiet.map(|(from, ..)| from),
-            quiet_to: quiet.map(|(_, to, _)| to),
-            time_zone: quiet.map(|(.., zone)| zone.to_owned()),
+            mail: MailShape::of(account),
             created_at: account.created_at.to_string(),
             disabled_at: account.disabled_at.map(|at| at.to_string()),
         })
@@ -128,8 +146,20 @@ async fn answer(state: &State, status: StatusCode, id: AccountId) -> Result<Http
     Ok(response.json(shapes(state, &[account]).await?.pop()))
 }
 
-fn id(request: &HttpRequest) -> Result<AccountId, Error> {
+/// The account that the address names.
+pub(super) fn id(request: &HttpRequest) -> Result<AccountId, Error> {
     request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or(Error::NotFound)
+}
+
+/// How somebody wants mail, as it is sent.
+pub(super) fn read_mail(fields: &mut Fields) -> RawMail {
+    RawMail {
+        mail: fields.text_or_fault("mail"),
+        digest_minutes: fields.number_or_fault("digest_minutes"),
+        quiet_from: fields.number_or_fault("quiet_from"),
+        quiet_to: fields.number_or_fault("quiet_to"),
+        time_zone: fields.changed_text("time_zone"),
+    }
 }
 
 fn read(mut fields: Fields) -> (RawAccount, Vec<Fault>) {
@@ -138,14 +168,9 @@ fn read(mut fields: Fields) -> (RawAccount, Vec<Fault>) {
         name: fields.text_or_fault("name"),
         role: fields.text_or_fault("role"),
         sites: fields.texts_or_fault("sites"),
-        mail: RawMail {
-            mail: fields.text_or_fault("mail"),
-            digest_minutes: fields.number_or_fault("digest_minutes"),
-            quiet_from: fields.number_or_fault("quiet_from"),
-            quiet_to: fields.number_or_fault("quiet_to"),
-            time_zone: fields.changed_text("time_zone"),
-        },
+        mail: read_mail(&mut fields),
         disabled: fields.flag_or_fault("disabled"),
+        ..RawAccount::default()
     };
     (raw, fields.finish())
 }
@@ -184,7 +209,7 @@ pub async fn get(
     answer(&state, StatusCode::OK, id(&request)?).await
 }
 
-/// Makes an account. It has no password; make a token for it.
+/// Makes an account. It has no password: invite its owner to choose one, or make a token for it.
 #[utoipa::path(
     post, path = "/api/v1/accounts", tag = "Administrators", request_body = AccountRequest, security(("account" = [])),
     responses(
@@ -193,7 +218,10 @@ pub async fn get(
     ),
 )]
 pub async fn create(state: web::Data<State>, admin: Admin<RequiredObject>) -> Result<HttpResponse, ApiError> {
-    let (mut raw, faults) = read(admin.input.0);
+    let mut fields = admin.input.0;
+    let invite = fields.flag_or_fault("invite");
+    let (mut raw, faults) = read(fields);
+    raw.invite = invite;
     let disabled = raw.disabled.take() == Some(true);
     let id = state.service.make_account(raw, faults).await?;
     if disabled {

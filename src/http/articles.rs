@@ -36,6 +36,8 @@ pub struct ArticleRequest {
     url: Option<String>,
     /// Closed or opened by hand; null: by its age again.
     closed: Option<bool>,
+    /// Whether visitors may change nothing on it: no comments, no edits, no votes.
+    read_only: Option<bool>,
 }
 
 /// An article as those see it who look after its site.
@@ -43,6 +45,8 @@ pub struct ArticleRequest {
 pub struct KnownArticleShape {
     #[serde(flatten)]
     article: ArticleShape,
+    /// Whether it was made so by hand; then it is closed as well.
+    read_only: bool,
     /// When it closes by its age, or did.
     #[schema(format = DateTime)]
     closes_at: Option<String>,
@@ -61,13 +65,14 @@ pub struct ArticlesAnswer {
 fn shape(state: &State, article: &Article) -> KnownArticleShape {
     KnownArticleShape {
         article: state.article(article, state.service.clock.now()),
+        read_only: article.read_only,
         closes_at: state.service.closes_at(article).map(|at| at.to_string()),
         created_at: article.created_at.to_string(),
     }
 }
 
 /// The site of the address, if they look after it.
-fn site(request: &HttpRequest, state: &State, access: &Access) -> Result<Arc<Site>, Error> {
+pub(super) fn site(request: &HttpRequest, state: &State, access: &Access) -> Result<Arc<Site>, Error> {
     let site = state.site(request)?;
     access.require(site.id)?;
     Ok(site)
@@ -78,6 +83,7 @@ fn read(mut fields: Fields) -> (RawArticle, Vec<Fault>) {
         title: fields.changed_text("title"),
         url: fields.changed_text("url"),
         closed: fields.changed_flag("closed"),
+        read_only: fields.flag_or_fault("read_only"),
     };
     (raw, fields.finish())
 }

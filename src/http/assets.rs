@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::Embed;
 
@@ -19,10 +20,13 @@ use crate::error::Error;
 #[folder = "web/"]
 #[include = "pages/*.css"]
 #[include = "desk/*"]
+#[include = "desk/language/*"]
 #[include = "demo/*"]
+#[include = "embed.js"]
 #[include = "embed/*"]
 #[include = "vendor/*"]
 #[exclude = "*.md"]
+#[exclude = "*.d.ts"]
 struct Files;
 
 /// The files, ready to be sent.
@@ -64,4 +68,86 @@ fn content_type(name: &str) -> &'static str {
 /// The style sheet of the service's own pages.
 pub async fn page_style(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     Ok(state.assets.answer(&request, "pages/page.css")?)
+}
+
+/// What the desk's page may do: run our scripts, look like our style sheet, talk to us. What others wrote becomes nodes in
+/// one place alone (`web/desk/rich.js`), and only the policy named here may parse HTML.
+const DESK_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types afterword-body";
+
+/// The headers of every file of the desk.
+const DESK_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DESK_POLICY)),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin")),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+];
+
+/// A file of the moderators' desk; without a name its page. The libraries that it uses lie beside it.
+pub async fn desk(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let name = match request.match_info().get("file").unwrap_or_default() {
+        "" => "desk/index.html".to_owned(),
+        file if file.starts_with("vendor/") => file.to_owned(),
+        file => format!("desk/{file}"),
+    };
+    let mut response = state.assets.answer(&request, &name)?;
+    for (header, value) in DESK_HEADERS {
+        response.headers_mut().insert(header, value);
+    }
+    Ok(response)
+}
+
+/// The address of the desk is a folder's: what its page names lies below it.
+pub async fn to_desk() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/admin/")).finish()
+}
+
+/// Pages of all origins may load the widget, also those that isolate themselves (`Cross-Origin-Embedder-Policy`).
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The widget.
+pub async fn embed(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    for_every_origin(&request, &state, "embed.js")
+}
+
+/// A part of the widget, or one of its languages.
+pub async fn embed_part(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let name = format!("embed/{}", request.match_info().get("file").unwrap_or_default());
+    for_every_origin(&request, &state, &name)
+}
+
+fn for_every_origin(request: &HttpRequest, state: &State, name: &str) -> Result<HttpResponse, ApiError> {
+    let mut response = state.assets.answer(request, name)?;
+    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    Ok(response)
+}
+
+/// What the demo may do: load from us, talk to us, and turn no text into HTML or script. A host can be as strict.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// An article with the widget, and the files that belong to it, where the operator shows it.
+pub async fn demo(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    if !state.shows_demo {
+        return Err(Error::NotFound.into());
+    }
+    if let Some(elsewhere) = by_our_name(&request, &state.public_url) {
+        return Ok(elsewhere);
+    }
+    let file = request.match_info().get("file").filter(|file| !file.is_empty()).unwrap_or("index.html");
+    let mut response = state.assets.answer(&request, &format!("demo/{file}"))?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEMO_POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+/// Who came by `localhost` goes on by the address that we know ourselves by: pages of another origin may not write here.
+fn by_our_name(request: &HttpRequest, public_url: &str) -> Option<HttpResponse> {
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let other_name = host.split(':').next() == Some("localhost") && public_url.starts_with("http://127.0.0.1");
+    other_name.then(|| HttpResponse::Found().insert_header((header::LOCATION, format!("{public_url}/demo/"))).finish())
 }

@@ -269,10 +269,19 @@ pub struct FormAnswer {
     languages: Vec<String>,
     /// Articles close so many days after they were made; 0: never.
     close_after_days: u32,
+    /// Whether readers vote on comments.
+    votes: bool,
+    /// The reactions to articles; empty: none.
+    reactions: Vec<String>,
+    /// To be sent back with the comment: tells how old the form is.
+    form_token: String,
+    /// `optional`, or `required` when a comment without it is held.
+    form_token_policy: &'static str,
     texts: FormTexts,
 }
 
-/// The fields of the form with their limits, the site's policy, and the sentences to show.
+/// The fields of the form with their limits, the site's policy, the sentences to show, and the form's token. Whoever gets
+/// this from a cache shares a token that is some seconds older than their form; that does not matter.
 #[utoipa::path(
     get, path = "/api/v1/sites/{site}/form", tag = "Readers and writers", params(("site" = String, Path)),
     responses(
@@ -308,6 +317,10 @@ pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
         language: site.language.clone(),
         languages: site.settings.languages.clone(),
         close_after_days: site.settings.close_after_days,
+        votes: site.settings.votes,
+        reactions: site.settings.reactions.clone(),
+        form_token: state.service.keys.form_token(site.id, state.service.clock.now()),
+        form_token_policy: site.settings.form_token.as_str(),
         texts: FormTexts {
             privacy: site.settings.privacy_line().to_owned(),
             submit: "Submit comment",

@@ -16,12 +16,12 @@ use super::queue::{comment_id, private, shaped, with_version};
 use super::request::{RequestId, if_match};
 use super::shapes::{DecidedShape, ModeratorShape, PreviousShape};
 use crate::domain::characters::{Kind, find_blemish};
-use crate::domain::comment::{Decision, Via};
+use crate::domain::comment::Decision;
 use crate::domain::fault::Fault;
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 use crate::service::access::Access;
-use crate::service::moderation::{Authority, Decided, Order, Target};
+use crate::service::moderation::{Authority, Correction, Decided, Order, Target};
 use crate::service::own::RawPatch;
 
 /// The comment that the address names, in the version that the request names.
@@ -36,11 +36,6 @@ pub async fn sound<T>(state: &State, access: &Access, id: CommentId, read: Resul
         state.service.comment_for(access, id).await?;
     }
     read
-}
-
-/// Whoever has an access token comes by the API.
-pub fn by_api(access: Access) -> Authority {
-    Authority { access, via: Via::Api }
 }
 
 /// Why a decision was made.
@@ -75,7 +70,8 @@ async fn decide(
     let reason = reason(&mut fields);
     sound(state, &moderator.access, target.id, fields.check()).await?;
     let order = Order { target, decision, reason };
-    let mut results = state.service.decide(by_api(moderator.access), vec![order]).await?;
+    let mut results =
+        state.service.decide(Authority { access: moderator.access, via: moderator.via }, vec![order]).await?;
     let decided = results.pop().unwrap_or(Err(Error::NotFound))?;
     decided_answer(state, decided).await
 }
@@ -147,7 +143,11 @@ pub async fn undo(
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
     sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
-    decided_answer(&state, state.service.undo(by_api(moderator.access), target).await?).await
+    decided_answer(
+        &state,
+        state.service.undo(Authority { access: moderator.access, via: moderator.via }, target).await?,
+    )
+    .await
 }
 
 /// Drops the edit that waits; the public text stands.
@@ -166,15 +166,28 @@ pub async fn discard_edit(
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
     sound(&state, &moderator.access, target.id, moderator.input.0.check()).await?;
-    let comment = state.service.discard_edit(by_api(moderator.access), target).await?;
+    let comment =
+        state.service.discard_edit(Authority { access: moderator.access, via: moderator.via }, target).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 
-/// Corrects a comment's name, website or text.
+/// What a moderator changes; what is missing stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
+pub struct CorrectionRequest {
+    name: Option<String>,
+    /// Null takes it away.
+    website: Option<String>,
+    body: Option<String>,
+    /// Before all others of its article, in every order. Only comments that answer no other; at most three an article.
+    pinned: Option<bool>,
+}
+
+/// Corrects a comment's name, website or text, pins it or takes the pin away.
 #[utoipa::path(
     patch, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", security(("account" = [])),
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    request_body(content((super::own::PatchRequest = "application/merge-patch+json"), (super::own::PatchRequest = "application/json"))),
+    request_body(content((CorrectionRequest = "application/merge-patch+json"), (CorrectionRequest = "application/json"))),
     responses(
         (status = 200, body = ModeratorShape),
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
@@ -192,9 +205,11 @@ pub async fn correct(
         website: fields.changed_text("website"),
         body: fields.text_or_fault("body"),
     };
+    let pinned = fields.flag_or_fault("pinned");
     let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
-    let comment = state.service.correct(by_api(moderator.access), target, patch).await?;
+    let authority = Authority { access: moderator.access, via: moderator.via };
+    let comment = state.service.correct(authority, target, Correction { patch, pinned }).await?;
     Ok(with_version(StatusCode::OK, comment.version).json(shaped(&state, &comment).await?))
 }
 
@@ -213,7 +228,7 @@ pub async fn remove(
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
     let target = target(&request)?;
-    state.service.remove(by_api(moderator.access), target).await?;
+    state.service.remove(Authority { access: moderator.access, via: moderator.via }, target).await?;
     Ok(private(StatusCode::NO_CONTENT).finish())
 }
 
@@ -269,7 +284,11 @@ pub async fn decisions(
         let versions = versions.get(text).map(|version| vec![*version]);
         id.map(|id| Order { target: Target { id, versions }, decision, reason: reason.clone() })
     });
-    let mut done = state.service.decide(by_api(moderator.access), orders.collect()).await?.into_iter();
+    let mut done = state
+        .service
+        .decide(Authority { access: moderator.access, via: moderator.via }, orders.collect())
+        .await?
+        .into_iter();
     let request_id = RequestId::of(&request).to_string();
     let mut results = Vec::with_capacity(ids.len());
     for (id, known) in ids.into_iter().zip(parsed) {

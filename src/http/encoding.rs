@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
 use super::error::ApiError;
+use super::fragment;
 use crate::cache::{Encoding, Ready};
 use crate::error::Error;
 
@@ -16,7 +17,12 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 impl State {
     /// The answer to this request if it is ready; nothing else is looked at.
     pub(super) fn ready(&self, path_and_query: &str, headers: &HeaderMap) -> Option<HttpResponse> {
-        self.cache.get(path_and_query).map(|ready| send(headers, &ready))
+        let ready = if may_be_a_page(path_and_query) && wants_html(headers) {
+            self.cache.get(&key_of_page(path_and_query))
+        } else {
+            self.cache.get(path_and_query)
+        };
+        ready.map(|ready| send(headers, &ready))
     }
 
     /// Answers with what `make` makes, or has made before.
@@ -28,6 +34,55 @@ impl State {
         let ready = self.cache.get_or_make(address, make).await?;
         Ok(send(request.headers(), &ready))
     }
+
+    /// Likewise with the page of this address.
+    pub(super) async fn page_from_cache<F>(&self, request: &HttpRequest, make: F) -> Result<HttpResponse, ApiError>
+    where
+        F: Future<Output = Result<Ready, ApiError>>,
+    {
+        let address = request.uri().path_and_query().map_or("", |text| text.as_str());
+        let ready = self.cache.get_or_make(&key_of_page(address), make).await?;
+        Ok(send(request.headers(), &ready))
+    }
+}
+
+/// Whether an address may have a page beside its JSON. One that is spelled otherwise may, too: then the application decides.
+fn may_be_a_page(path_and_query: &str) -> bool {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    path.ends_with("/comments") || path.contains('%')
+}
+
+/// Where the page of an address lies. No address contains a tab.
+fn key_of_page(path_and_query: &str) -> String {
+    format!("{path_and_query}\thtml")
+}
+
+/// Whether the client would rather have HTML than JSON. RFC 9110 §12.5.1: the most specific range decides, `q=0` refuses;
+/// without a preference it is JSON.
+pub fn wants_html(headers: &HeaderMap) -> bool {
+    // Nearly all who want JSON name no HTML at all.
+    let names_html = |value: &HeaderValue| value.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"text"));
+    if !headers.get_all(header::ACCEPT).any(names_html) {
+        return false;
+    }
+    let quality =
+        |ranges: [&str; 3]| ranges.iter().find_map(|range| quality(headers, header::ACCEPT, range)).unwrap_or(0.0);
+    let html = quality(["text/html", "text/*", "*/*"]);
+    html > 0.0 && html > quality(["application/json", "application/*", "*/*"])
+}
+
+/// The weight that a header of preferences gives to a name; none when it does not name it.
+fn quality(headers: &HeaderMap, header: HeaderName, wanted: &str) -> Option<f32> {
+    let lines = headers.get_all(header).filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).find_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        parts.next().filter(|name| name.eq_ignore_ascii_case(wanted))?;
+        let q = |parameter: &str| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
+        };
+        Some(parts.find_map(q).unwrap_or(1.0))
+    })
 }
 
 /// A public answer for everybody that is not worth keeping.
@@ -60,6 +115,10 @@ fn send(headers: &HeaderMap, ready: &Ready) -> HttpResponse {
         return response;
     }
     sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(ready.content_type));
+    if ready.content_type == fragment::CONTENT_TYPE {
+        sent.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(fragment::POLICY));
+        sent.insert(HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex"));
+    }
     let name = match encoding {
         Encoding::Identity => None,
         Encoding::Gzip => Some("gzip"),
@@ -82,20 +141,8 @@ fn matches_etag(headers: &HeaderMap, tag: &[u8]) -> bool {
 
 /// The best encoding that the client takes. RFC 9110 §12.5.3: `q=0` refuses, `*` speaks for what is not named.
 fn preferred(headers: &HeaderMap) -> Encoding {
-    let lines: Vec<&str> =
-        headers.get_all(header::ACCEPT_ENCODING).map(HeaderValue::to_str).filter_map(Result::ok).collect();
-    let quality = |name: &str| {
-        let named = |wanted: &str| {
-            lines.iter().flat_map(|line| line.split(',')).find_map(|item| {
-                let mut parts = item.split(';').map(str::trim);
-                parts.next().filter(|coding| coding.eq_ignore_ascii_case(wanted))?;
-                let q =
-                    parts.find_map(|parameter| parameter.strip_prefix("q=").map(|q| q.parse::<f32>().unwrap_or(0.0)));
-                Some(q.unwrap_or(1.0))
-            })
-        };
-        named(name).or_else(|| named("*")).unwrap_or(0.0)
-    };
+    let named = |name: &str| quality(headers, header::ACCEPT_ENCODING, name);
+    let quality = |name: &str| named(name).or_else(|| named("*")).unwrap_or(0.0);
     let (brotli, gzip) = (quality("br"), quality("gzip"));
     if brotli > 0.0 && brotli >= gzip {
         Encoding::Brotli
@@ -125,6 +172,34 @@ mod tests {
         assert_eq!(asked("*"), Encoding::Brotli);
         assert_eq!(asked("identity"), Encoding::Identity);
         assert_eq!(asked(""), Encoding::Identity);
+    }
+
+    #[test]
+    fn html_is_for_whoever_would_rather_have_it() {
+        let wants = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(value));
+            wants_html(&headers)
+        };
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for html in ["text/html", "TEXT/HTML", browser, "text/*", "application/json;q=0.5, text/html;q=0.6"] {
+            assert!(wants(html), "{html}");
+        }
+        for json in [
+            "*/*",
+            "application/json",
+            "",
+            "text/html;q=0",
+            "text/html, application/json",
+            "text/html;q=0.5, */*",
+            "text/plain",
+            "application/json, text/*;q=0.9",
+            "image/*",
+            "text/html;Q=0.1, application/*;q=0.2",
+        ] {
+            assert!(!wants(json), "{json}");
+        }
+        assert!(!wants_html(&HeaderMap::new()));
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
             Error::Malformed(_) => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
             Error::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
             Error::Unauthenticated(_) => (S::UNAUTHORIZED, "unauthenticated", "A valid token is needed"),
+            Error::SecondFactorRequired => (S::UNAUTHORIZED, "second_factor_required", "A code is needed as well"),
             Error::Forbidden(_) => (S::FORBIDDEN, "forbidden", "Not allowed"),
             Error::EditWindowClosed => (S::FORBIDDEN, "edit_window_closed", "The time for editing is over"),
             Error::DuplicateComment => (S::CONFLICT, "duplicate_comment", "This comment is already here"),
@@ -168,7 +169,7 @@ impl ApiError {
         if let Some(seconds) = self.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
-        if let Self::Core(Error::Unauthenticated(_)) = self {
+        if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
         if let Self::MethodNotAllowed(allow) = self {

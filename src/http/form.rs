@@ -27,6 +27,8 @@ struct Posted<'a> {
     state: &'a State,
     pairs: Pairs,
     rules: FormRules,
+    /// The token of our own page, for who came without one.
+    form_token: String,
     /// The site's privacy line.
     privacy: String,
     /// Where to go afterwards: checked.
@@ -48,7 +50,10 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
     let repeatable = key(&pairs, request, &mut faults).map(|key| Repeatable { key, request: pairs.canonical() });
     let rules = site.settings.form_rules(&state.service.rules.fields);
     let privacy = site.settings.privacy_line().to_owned();
-    let posted = Posted { request, state, pairs, rules, privacy, return_to };
+    // Our page is the second sight of a form, so it is as old as a form must be: whoever mends a slip may be quick.
+    let opened = state.service.clock.now().minus(state.service.rules.too_fast);
+    let form_token = state.service.keys.form_token(site.id, opened);
+    let posted = Posted { request, state, pairs, rules, form_token, privacy, return_to };
     match take(request, state, site, Form { raw, faults, author, repeatable }).await {
         Ok(receipt) => done(state, posted.return_to.as_ref(), receipt.status),
         Err(error) => posted.answer(error),
@@ -159,6 +164,10 @@ impl Posted<'_> {
             .chain(key)
             .filter(|name| !SHOWN.contains(name) && *name != "company")
             .map(|name| (name, self.value(name)))
+            .map(|(name, text)| match name {
+                "form_token" if text.is_empty() => (name, self.form_token.clone()),
+                _ => (name, text),
+            })
             .filter(|(_, text)| !text.is_empty())
             .collect()
     }

@@ -105,6 +105,15 @@ impl Fields {
         take(self, name)
     }
 
+    /// One fault for each of these fields that is null; they may be missing.
+    pub fn refuse_null(&mut self, names: &[&'static str]) {
+        for name in names {
+            if self.takes_null(name) {
+                self.faults.push(Fault::required(*name));
+            }
+        }
+    }
+
     /// A text that must not be null, though it may be missing.
     pub fn text_or_fault(&mut self, name: &'static str) -> Option<String> {
         self.or_fault(name, Self::text)
@@ -138,6 +147,12 @@ impl Fields {
     /// A whole number.
     pub fn number(&mut self, name: &'static str) -> Option<i64> {
         self.take(name, "a whole number", |value| value.as_i64())
+    }
+
+    /// A number in a patch, with or without decimals; the inner none is null, which takes it away.
+    #[expect(clippy::option_option, reason = "the three things that a merge patch can say of a field")]
+    pub fn changed_points(&mut self, name: &'static str) -> Option<Option<f64>> {
+        if self.takes_null(name) { Some(None) } else { self.take(name, "a number", |value| value.as_f64()).map(Some) }
     }
 
     /// A list of texts.

@@ -213,6 +213,8 @@ async fn told(state: &State, opened: &Opened, event: &Event) -> Result<String, E
         Action::EditDiscarded => "dropped its new text",
         Action::Corrected => "corrected it",
         Action::Removed => "deleted it",
+        Action::Pinned => "pinned it",
+        Action::Unpinned => "took its pin away",
         _ => "changed it",
     };
     Ok(format!("{who} {what} on {}.", event.at.in_words()))

@@ -17,7 +17,8 @@ use crate::domain::people::Consent;
 use crate::domain::text::tidy;
 use crate::error::Error;
 use crate::limits::rings::Posting;
-use crate::service::own::{Change, Edited, RawPatch};
+use crate::service::edits::{Edited, Editor};
+use crate::service::own::{Change, RawPatch, Right};
 use crate::service::people::Person;
 use crate::storage::articles::Article;
 use crate::storage::comments::Comment;
@@ -282,6 +283,7 @@ fn form_of(request: &HttpRequest, state: &State, shown: &Shown<'_>) -> Result<Ht
         (status = 200, description = "What became of it", content_type = "text/html"),
         (status = 303, description = "Erased; back to the page"),
         (status = 404, description = "Not one of our links, or not their comment", content_type = "text/html"),
+        (status = 409, description = "The article is read-only", content_type = "text/html"),
         (status = 410, description = "Over", content_type = "text/html"),
         (status = 422, description = "The form again, with what is wrong", content_type = "text/html"),
         (status = 429, description = "Too many", content_type = "text/html"),
@@ -299,7 +301,7 @@ pub async fn change(
     };
     let text = |name: &'static str| pairs.one(name, &mut Vec::new()).unwrap_or_default().replace("\r\n", "\n");
     if text("do") == "erase" {
-        state.service.erase_of_person(&person, comment.id).await?;
+        state.service.remove_own(comment.id, Right::Mail(person)).await?;
         return Ok(back(&here(&state, &request)));
     }
     let (name, body) = (text("name"), text("body"));
@@ -317,11 +319,16 @@ pub async fn change(
     if let Err(error) = admit(&request, &state, person.site).await {
         return too_many(&state, error);
     }
-    let client = request::client(&request, &state).address();
-    let told = match state.service.correct_of_person(&person, comment.id, (patch, client)).await? {
-        Edited::Waits(_) => "Your new text waits for approval; the one before stays public until then.",
-        Edited::Applied(after) if after.status == Status::Approved => "Your new text is public.",
-        Edited::Applied(_) => "Your new text is stored. The comment waits for approval.",
+    let editor = Editor { right: Right::Mail(person), client: request::client(&request, &state).address() };
+    let told = match state.service.edit_own(comment.id, editor, patch).await {
+        Ok(Edited::Waits(_)) => "Your new text waits for approval; the one before stays public until then.",
+        Ok(Edited::Applied(after)) if after.status == Status::Approved => "Your new text is public.",
+        Ok(Edited::Applied(_)) => "Your new text is stored. The comment waits for approval.",
+        Err(error @ Error::Closed) => {
+            let text = "Nothing is changed on this article any more. You can still erase the comment.";
+            return Ok(state.pages.message(ApiError::from(error).status_code(), "It stays as it is", text)?);
+        }
+        Err(error) => return Err(error.into()),
     };
     let values = context! { title => "Thank you", text => told, here => here(&state, &request) };
     Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)

@@ -61,7 +61,9 @@ async fn told(state: &State) -> HttpResponse {
     metrics.counted("afterword_writer_groups_total", written.groups);
     metrics.counted("afterword_writer_jobs_total", written.jobs);
     metrics.set("afterword_cache_bytes", Some(float(state.cache.bytes())));
-    metrics.set("afterword_streams", Some(float(state.live.listeners() as u64)));
+    let (moderators, readers) = state.live.listeners();
+    metrics.set("afterword_streams", Some(float(moderators as u64)));
+    metrics.set("afterword_reader_streams", Some(float(readers as u64)));
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -1,14 +1,23 @@
 //! The only place that knows actix, status codes and JSON. This file is the contents page: every address, its methods, and
 //! the handler of each. One file per resource.
 
+mod account_links;
 mod accounts;
+mod aliases;
+mod arriving;
 mod articles;
 mod assets;
+mod avatars;
 mod comments;
+mod cookies;
 mod decisions;
+mod deliveries;
 mod encoding;
 pub mod error;
+mod feed;
+mod feedback;
 mod form;
+mod fragment;
 mod front;
 mod json;
 mod links;
@@ -19,6 +28,7 @@ mod openapi;
 pub mod operator;
 mod outbox;
 mod own;
+mod own_account;
 mod pages;
 mod paging;
 mod people;
@@ -27,17 +37,21 @@ mod reading;
 mod reply;
 mod request;
 mod rules;
+mod session;
 mod shapes;
 mod shortcut;
+mod signed_in;
 mod simulate;
 mod sites;
 mod stream;
 mod subscriptions;
+mod summary;
+mod surroundings;
 mod tokens;
 mod webhooks;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, Resource, guard, web};
@@ -45,7 +59,7 @@ use actix_web::{HttpRequest, Resource, guard, web};
 use self::assets::Assets;
 use self::error::ApiError;
 use self::pages::Pages;
-use crate::cache::Cache;
+use crate::cache::{Cache, Ready};
 use crate::domain::site::Site;
 use crate::domain::web::Origin;
 use crate::error::Error;
@@ -72,9 +86,11 @@ pub struct State {
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
     metrics_apart: bool,
+    shows_demo: bool,
     pages: Pages,
     assets: Assets,
-    openapi: Vec<u8>,
+    /// Made when somebody asks for it: few do, and the code that makes it is large.
+    openapi: OnceLock<Ready>,
     draining: AtomicBool,
 }
 
@@ -90,12 +106,14 @@ pub struct StateParts {
     pub metrics: Arc<Metrics>,
     /// Whether the metrics have a socket of their own.
     pub metrics_apart: bool,
+    /// Whether there is a demo.
+    pub shows_demo: bool,
 }
 
 impl State {
     /// Puts the state together.
     pub fn new(parts: StateParts) -> Result<Self, Error> {
-        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart } = parts;
+        let StateParts { service, rings, cache, live, proxies, public_url, metrics, metrics_apart, shows_demo } = parts;
         let changes = cache.changes.clone();
         service.db.on_change(move |sources| sources.iter().for_each(|source| changes.changed(*source)));
         Ok(Self {
@@ -106,10 +124,11 @@ impl State {
             proxies,
             pages: Pages::new(&public_url)?,
             assets: Assets::new(),
-            openapi: openapi::document(&public_url).map_err(Error::internal)?,
+            openapi: OnceLock::new(),
             public_url,
             metrics,
             metrics_apart,
+            shows_demo,
             draining: AtomicBool::new(false),
         })
     }
@@ -192,6 +211,15 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(reading::counts_by_body)),
         )
         .service(at("/api/v1/sites/{site}/recent", "GET, HEAD, OPTIONS").route(get().to(reading::recent)))
+        .service(at("/api/v1/sites/{site}/feed.atom", "GET, HEAD, OPTIONS").route(get().to(feed::feed)))
+        .service(at("/api/v1/sites/{site}/stream", "GET, HEAD, OPTIONS").route(get().to(arriving::stream)))
+        .service(
+            at("/api/v1/sites/{site}/reactions", "GET, HEAD, PUT, OPTIONS")
+                .route(get().to(feedback::reactions))
+                .route(web::put().to(feedback::react)),
+        )
+        .service(at("/api/v1/comments/{id}/vote", "PUT, OPTIONS").route(web::put().to(feedback::vote)))
+        .service(at("/api/v1/comments/{id}/flags", "POST, OPTIONS").route(web::post().to(feedback::flag)))
         .service(at("/api/v1/sites/{site}/form", "GET, HEAD, OPTIONS").route(get().to(comments::form)))
         .service(
             at("/api/v1/comments/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
@@ -199,14 +227,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(own::patch))
                 .route(web::delete().to(own::delete)),
         )
-        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(operator::avatar)))
+        .service(at("/avatars/{token}.svg", "GET, HEAD, OPTIONS").route(get().to(avatars::avatar)))
         .configure(for_moderators)
         .configure(mails)
         .configure(ones_own_data)
         .configure(rules_of_moderators)
+        .configure(for_the_signed_in)
         .configure(for_administrators)
         .configure(for_webhooks)
         .configure(for_operators)
+        .configure(for_browsers)
         .default_service(web::route().to(nothing_here));
 }
 
@@ -236,7 +266,7 @@ fn for_moderators(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/moderation/stream", "GET, HEAD, OPTIONS").route(get().to(stream::queue)))
         .service(at("/api/v1/moderation/decisions", "POST, OPTIONS").route(web::post().to(decisions::decisions)))
         .service(at("/api/v1/moderation/events", "GET, HEAD, OPTIONS").route(get().to(queue::events)))
-        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(queue::summary)));
+        .service(at("/api/v1/moderation/summary", "GET, HEAD, OPTIONS").route(get().to(summary::summary)));
 }
 
 /// What mails lead to, and what became of them.
@@ -324,10 +354,18 @@ fn for_administrators(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(articles::change)),
         )
         .service(
+            at("/api/v1/sites/{site}/articles/aliases", "GET, HEAD, POST, DELETE, OPTIONS")
+                .route(get().to(aliases::list))
+                .route(web::post().to(aliases::create))
+                .route(web::delete().to(aliases::delete)),
+        )
+        .service(at("/api/v1/sites/{site}/articles/merge", "POST, OPTIONS").route(web::post().to(aliases::merge)))
+        .service(
             at("/api/v1/accounts", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(accounts::list))
                 .route(web::post().to(accounts::create)),
         )
+        .service(at("/api/v1/accounts/{id}/invite", "POST, OPTIONS").route(web::post().to(account_links::invite)))
         .service(
             at("/api/v1/accounts/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
                 .route(get().to(accounts::get))
@@ -344,6 +382,33 @@ fn for_administrators(config: &mut web::ServiceConfig) {
         .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
 }
 
+fn for_the_signed_in(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/session", "GET, HEAD, POST, DELETE, OPTIONS")
+                .route(get().to(session::get))
+                .route(web::post().to(session::sign_in))
+                .route(web::delete().to(session::sign_out)),
+        )
+        .service(at("/api/v1/session/link/look", "POST, OPTIONS").route(web::post().to(account_links::look)))
+        .service(at("/api/v1/session/link", "POST, OPTIONS").route(web::post().to(account_links::follow)))
+        .service(at("/api/v1/session/reset", "POST, OPTIONS").route(web::post().to(account_links::reset)))
+        .service(
+            at("/api/v1/sessions", "GET, HEAD, DELETE, OPTIONS")
+                .route(get().to(session::list))
+                .route(web::delete().to(session::end_others)),
+        )
+        .service(at("/api/v1/sessions/{id}", "DELETE, OPTIONS").route(web::delete().to(session::end)))
+        .service(at("/api/v1/account", "PATCH, OPTIONS").route(web::patch().to(own_account::change)))
+        .service(at("/api/v1/account/password", "POST, OPTIONS").route(web::post().to(own_account::password)))
+        .service(
+            at("/api/v1/account/totp", "POST, PUT, DELETE, OPTIONS")
+                .route(web::post().to(own_account::propose))
+                .route(web::put().to(own_account::confirm))
+                .route(web::delete().to(own_account::drop_factor)),
+        );
+}
+
 fn for_webhooks(config: &mut web::ServiceConfig) {
     config
         .service(
@@ -358,11 +423,11 @@ fn for_webhooks(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(webhooks::remove)),
         )
         .service(at("/api/v1/webhooks/{id}/rotate-secret", "POST, OPTIONS").route(web::post().to(webhooks::rotate)))
-        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(webhooks::test)))
-        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(webhooks::deliveries)))
+        .service(at("/api/v1/webhooks/{id}/test", "POST, OPTIONS").route(web::post().to(deliveries::test)))
+        .service(at("/api/v1/webhooks/{id}/deliveries", "GET, HEAD, OPTIONS").route(get().to(deliveries::deliveries)))
         .service(
             at("/api/v1/webhooks/{id}/deliveries/{delivery}/replay", "POST, OPTIONS")
-                .route(web::post().to(webhooks::replay)),
+                .route(web::post().to(deliveries::replay)),
         );
 }
 
@@ -376,8 +441,18 @@ fn for_operators(config: &mut web::ServiceConfig) {
                 .route(get().to(metrics::figures)),
         )
         .service(at("/openapi.json", "GET, HEAD, OPTIONS").route(get().to(operator::openapi)))
-        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)))
-        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)));
+        .service(at("/errors/{code}", "GET, HEAD, OPTIONS").route(get().to(operator::error_page)));
+}
+
+fn for_browsers(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/assets/page.css", "GET, HEAD, OPTIONS").route(get().to(assets::page_style)))
+        .service(at("/admin", "GET, HEAD, OPTIONS").route(get().to(assets::to_desk)))
+        .service(at("/admin/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::desk)))
+        .service(at("/embed.js", "GET, HEAD, OPTIONS").route(get().to(assets::embed)))
+        .service(at("/embed/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::embed_part)))
+        .service(web::redirect("/demo", "/demo/"))
+        .service(at("/demo/{file:.*}", "GET, HEAD, OPTIONS").route(get().to(assets::demo)));
 }
 
 pub use self::front::front;

@@ -10,7 +10,8 @@ use futures_util::future::LocalBoxFuture;
 use super::State;
 use super::error::ApiError;
 use super::json::Fields;
-use super::request;
+use super::{request, signed_in};
+use crate::domain::comment::Via;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
@@ -59,6 +60,8 @@ pub struct Moderator<I> {
     pub scope: Scope,
     /// When it ends.
     pub ends_at: Timestamp,
+    /// By which way they come.
+    pub via: Via,
     /// What they sent.
     pub input: I,
 }
@@ -89,8 +92,8 @@ impl<I: Input + 'static> FromRequest for Moderator<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let (Credentials { access, scope, ends_at }, input) = admitted(&request, payload).await?;
-            Ok(Self { access, scope, ends_at, input })
+            let (Credentials { access, scope, ends_at, via }, input) = admitted(&request, payload).await?;
+            Ok(Self { access, scope, ends_at, via, input })
         })
     }
 }
@@ -153,10 +156,12 @@ fn not_for_moderators() -> Error {
     Error::Forbidden("Only an administrator's token opens this.".into())
 }
 
-/// Whose access token it is, and how far it goes.
+/// Whose access token or session it is, and how far it goes. A token counts before a session: a wrong one is refused,
+/// whoever is signed in.
 pub(super) async fn authenticate(request: &HttpRequest, state: &State) -> Result<Credentials, ApiError> {
-    let missing = Error::Unauthenticated("Send an access token: Authorization: Bearer, a space, and the token.");
-    let token = request::bearer(request.headers())?.ok_or(missing)?;
+    let Some(token) = request::bearer(request.headers())? else {
+        return Ok(signed_in::open(request, state).await?.1.credentials);
+    };
     match state.service.credentials_by_token(token).await? {
         Some(credentials) => Ok(credentials),
         None => Err(state.wrong_token(request, "This access token is not valid: unknown, over, or taken back.").await),

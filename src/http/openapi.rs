@@ -1,14 +1,14 @@
 //! The API document, put together from the handlers' own descriptions. A test walks the route table and finds every route
 //! in it.
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    accounts, articles, links, me, outbox, people, reply, rules, simulate, sites, stream, subscriptions, tokens,
-    webhooks,
+    account_links, accounts, aliases, arriving, articles, avatars, deliveries, feed, feedback, links, me, outbox,
+    people, reply, rules, simulate, sites, stream, subscriptions, tokens, webhooks,
 };
-use super::{comments, decisions, metrics, operator, own, queue, reading};
+use super::{comments, decisions, metrics, operator, own, own_account, queue, reading, session, summary};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,13 +20,17 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
     modifiers(&Tokens),
     paths(
         comments::submit, comments::preview, reading::list, reading::counts, reading::counts_by_body, reading::recent,
+        feed::feed, arriving::stream, feedback::vote, feedback::reactions, feedback::react, feedback::flag,
         comments::form, own::get, own::patch, own::delete, queue::list, queue::get, decisions::approve,
         decisions::reject, decisions::spam, decisions::hold, decisions::undo, decisions::discard_edit,
-        reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, queue::summary,
+        reply::reply, stream::queue, decisions::correct, decisions::remove, decisions::decisions, queue::events, summary::summary,
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
-        articles::change, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        articles::change, aliases::list, aliases::create, aliases::delete, aliases::merge, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
+        account_links::look, account_links::follow, account_links::reset, account_links::invite,
+        session::get, session::sign_in, session::sign_out, session::list, session::end, session::end_others,
+        own_account::change, own_account::password, own_account::propose, own_account::confirm, own_account::drop_factor,
         tokens::list, tokens::create, tokens::delete,
-        operator::healthz, operator::readyz, operator::openapi, operator::error_page, operator::avatar,
+        operator::healthz, operator::readyz, operator::openapi, operator::error_page, avatars::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
         subscriptions::ask_yes, subscriptions::yes, subscriptions::ask_no, subscriptions::no,
@@ -34,12 +38,12 @@ use super::{comments, decisions, metrics, operator, own, queue, reading};
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
         webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,
-        webhooks::rotate, webhooks::test, webhooks::deliveries, webhooks::replay,
+        webhooks::rotate, deliveries::test, deliveries::deliveries, deliveries::replay,
     ),
 )]
 struct Document;
 
-/// The two kinds of bearer token.
+/// The two kinds of bearer token, and the cookie.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -49,7 +53,13 @@ impl Modify for Tokens {
         };
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("author", bearer("The author_token that came with a comment."));
-        components.add_security_scheme("account", bearer("An access token of an account: afterword token create."));
+        components.add_security_scheme(
+            "account",
+            bearer("An access token of an account: afterword token create. A session does as well."),
+        );
+        let cookie = "Somebody who is signed in at the desk; what changes something needs the header X-CSRF-Token.";
+        let cookie = ApiKey::Cookie(ApiKeyValue::with_description("__Host-afterword", cookie));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
     }
 }
 

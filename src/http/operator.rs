@@ -1,4 +1,4 @@
-//! For operators: alive, ready, the API document, what error codes mean, the pictures beside names.
+//! For operators: alive, ready, the API document, what error codes mean.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -8,8 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
-use super::encoding::public_answer;
+use super::encoding::kept_answer;
 use super::error::{ApiError, Problem};
+use super::openapi::document;
+use crate::cache::Ready;
 use crate::error::Error;
 use crate::storage::migrations;
 
@@ -44,8 +46,12 @@ pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
 
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "Operators", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    public_answer(&request, "application/json", state.openapi.clone())
+pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    if let Some(ready) = state.openapi.get() {
+        return Ok(kept_answer(&request, ready));
+    }
+    let document = document(&state.public_url).map_err(Error::internal)?;
+    Ok(kept_answer(&request, state.openapi.get_or_init(|| Ready::unkept("application/json", document))))
 }
 
 /// What an error code means and what to do.
@@ -68,32 +74,4 @@ pub fn error_text(code: &str) -> Option<&'static str> {
         .filter_map(|section| section.split_once('\n'))
         .find(|(title, _)| title.trim() == code)
         .map(|(_, text)| text.trim())
-}
-
-/// The picture beside a name: five by five squares, mirrored, in a colour, all taken from the address itself.
-#[utoipa::path(
-    get, path = "/avatars/{token}.svg", tag = "Readers and writers", params(("token" = String, Path, description = "16 hex digits")),
-    responses((status = 200, description = "A picture that never changes", content_type = "image/svg+xml"), (status = 404, body = Problem, content_type = "application/problem+json")),
-)]
-pub async fn avatar(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let token = request.match_info().get("token").unwrap_or_default();
-    let bits = u64::from_str_radix(token, 16).ok().filter(|_| token.len() == 16).ok_or(Error::NotFound)?;
-    Ok(HttpResponse::Ok()
-        .content_type("image/svg+xml")
-        .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
-        .body(picture(bits)))
-}
-
-fn picture(bits: u64) -> String {
-    let hue = bits >> 55;
-    let places = (0..3).flat_map(|column| (0..5).map(move |row| (column, row))).enumerate();
-    let filled = places.filter(|(place, _)| bits >> place & 1 == 1).map(|(_, square)| square);
-    let mirrored = filled.flat_map(|(column, row)| [(column, row), (4 - column, row)]);
-    let squares: Vec<String> = mirrored.map(|(column, row)| format!("M{column} {row}h1v1h-1z")).collect();
-    let squares = squares.concat();
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-1 -1 7 7\" width=\"36\" height=\"36\">\
-         <path fill=\"hsl({hue} 45% 92%)\" d=\"M-1-1h7v7h-7z\"/><path fill=\"hsl({hue} 50% 42%)\" d=\"{squares}\"/></svg>"
-    )
 }

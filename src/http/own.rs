@@ -12,7 +12,8 @@ use super::shapes::OwnShape;
 use crate::domain::ids::{AuthorId, CommentId};
 use crate::error::Error;
 use crate::limits::rings::Posting;
-use crate::service::own::{Edited, Editor, RawPatch};
+use crate::service::edits::{Edited, Editor};
+use crate::service::own::{RawPatch, Right};
 use crate::storage::articles;
 use crate::storage::comments::Comment;
 
@@ -79,7 +80,7 @@ pub async fn patch(
     };
     let patch = raw.parse(&site.settings.form_rules(&state.service.rules.fields), fields.finish())?;
     admit(&request, &state, &comment).await?;
-    let editor = Editor { author, client: request::client(&request, &state).address() };
+    let editor = Editor { right: Right::Token(author), client: request::client(&request, &state).address() };
     Ok(match state.service.edit_own(comment.id, editor, patch).await? {
         Edited::Applied(comment) => answer(&state, StatusCode::OK, &comment),
         Edited::Waits(comment) => answer(&state, StatusCode::ACCEPTED, &comment),
@@ -106,7 +107,7 @@ async fn admit(request: &HttpRequest, state: &State, comment: &Comment) -> Resul
 pub async fn delete(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let (comment, author) = own(&request, &state).await?;
     state.check_origin(&request, state.service.sites.by_id(comment.site_id)?.as_ref(), false)?;
-    state.service.remove_own(comment.id, author).await?;
+    state.service.remove_own(comment.id, Right::Token(author)).await?;
     Ok(HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, "no-store")).finish())
 }
 

@@ -15,6 +15,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("message.html", include_str!("../../web/pages/message.html")),
     ("document.html", include_str!("../../web/pages/document.html")),
     ("form.html", include_str!("../../web/pages/form.html")),
+    ("comments.html", include_str!("../../web/pages/comments.html")),
     ("link.html", include_str!("../../web/pages/link.html")),
     ("ask.html", include_str!("../../web/pages/ask.html")),
     ("me_ask.html", include_str!("../../web/pages/me_ask.html")),
@@ -59,7 +60,13 @@ impl Pages {
     pub fn answer(&self, status: StatusCode, template: &str, values: Value) -> Result<HttpResponse, Error> {
         let values = minijinja::context! { public_url => self.public_url.as_str(), ..values };
         let html = self.templates.get_template(template).and_then(|template| template.render(values));
-        Ok(page(status).body(html.map_err(Error::internal)?))
+        Ok(page(status, &self.public_url).body(html.map_err(Error::internal)?))
+    }
+
+    /// A piece of a page.
+    pub fn piece(&self, template: &str, values: Value) -> Result<Vec<u8>, Error> {
+        let html = self.templates.get_template(template).and_then(|template| template.render(values));
+        html.map(String::into_bytes).map_err(Error::internal)
     }
 
     /// A page of one heading and one sentence.
@@ -68,7 +75,10 @@ impl Pages {
     }
 }
 
-fn page(status: StatusCode) -> HttpResponseBuilder {
+/// For two years; whether neighbouring hosts speak https as well, their operator says.
+const HTTPS_ALONE: &str = "max-age=63072000";
+
+fn page(status: StatusCode, public_url: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response
         .content_type("text/html; charset=utf-8")
@@ -76,6 +86,11 @@ fn page(status: StatusCode) -> HttpResponseBuilder {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
         .insert_header((HeaderName::from_static("x-robots-tag"), "noindex"));
+    if public_url.starts_with("https://") {
+        response.insert_header((header::STRICT_TRANSPORT_SECURITY, HTTPS_ALONE));
+    }
     response
 }

@@ -1,7 +1,5 @@
-//! What moderators look at: the queue, one comment with its history, the log, the summary. Every handler has a
+//! What moderators look at: the queue, one comment with its thread and history, the log. Every handler has a
 //! [`Moderator`] in its signature: without a valid access token it does not run.
-
-use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -14,6 +12,7 @@ use super::error::{ApiError, Problem};
 use super::moderator::{Input, Moderator, NoBody};
 use super::request::{Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{EventShape, ModeratorShape};
+use super::surroundings::{AboveShape, FlagShape, Surroundings};
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{CommentId, EventId, SiteId};
@@ -21,8 +20,9 @@ use crate::error::Error;
 use crate::service::access::Access;
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::{self, Event, EventFilter};
+use crate::storage::feedback;
 use crate::storage::queue::{self, QueueFilter};
-use crate::storage::{articles, site_counts};
+use crate::storage::{articles, authors, listing};
 
 /// What part of the queue to read.
 #[derive(IntoParams)]
@@ -195,7 +195,7 @@ pub async fn shaped(state: &State, comment: &Comment) -> Result<ModeratorShape, 
     state.moderated(comment, &article.ok_or(Error::NotFound)?)
 }
 
-/// One comment with its events.
+/// One comment with its events, the thread above it, and how its author's comments fared.
 #[utoipa::path(
     get, path = "/api/v1/moderation/comments/{id}", tag = "Moderators", params(("id" = String, Path)), security(("account" = [])),
     responses(
@@ -209,13 +209,24 @@ pub async fn get(
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
     let id = comment_id(&request)?;
-    let (comment, log) = state
+    let (comment, log, flags, author, thread) = state
         .service
         .db
-        .read(move |conn| Ok((comments::find(conn, id)?.ok_or(Error::NotFound)?, events::of_comment(conn, id)?)))
+        .read(move |conn| {
+            let comment = comments::find(conn, id)?.ok_or(Error::NotFound)?;
+            let author = authors::find_anywhere(conn, comment.author_id)?;
+            let thread = listing::around(conn, &comment)?.above;
+            Ok((comment, events::of_comment(conn, id)?, feedback::flags_of(conn, id)?, author, thread))
+        })
         .await?;
     moderator.access.require(comment.site_id)?;
-    let shape = shaped(&state, &comment).await?.with_events(event_shapes(&state, &log).await?);
+    let surroundings = Surroundings {
+        events: event_shapes(&state, &log).await?,
+        flags: flags.into_iter().map(FlagShape::from).collect(),
+        author: author.map(|author| author.history().into()).unwrap_or_default(),
+        thread: thread.into_iter().map(AboveShape::from).collect(),
+    };
+    let shape = shaped(&state, &comment).await?.among(surroundings);
     Ok(with_version(StatusCode::OK, comment.version).json(shape))
 }
 
@@ -280,66 +291,4 @@ pub async fn events(state: web::Data<State>, moderator: Moderator<EventsQuery>) 
     log.truncate(shown);
     let next_cursor = log.last().filter(|_| more).map(|event| cursor_text(event.id.as_bytes()));
     Ok(private(StatusCode::OK).json(EventsAnswer { events: event_shapes(&state, &log).await?, next_cursor }))
-}
-
-/// How many comments stand in each state.
-#[derive(Serialize, ToSchema, Default)]
-pub struct StatusCounts {
-    pending: i64,
-    approved: i64,
-    rejected: i64,
-    spam: i64,
-}
-
-/// The state of the sites.
-#[derive(Serialize, ToSchema)]
-pub struct SummaryAnswer {
-    /// Over all sites that the caller may see.
-    counts: StatusCounts,
-    /// By site key.
-    sites: BTreeMap<String, StatusCounts>,
-    /// When the oldest waiting comment came.
-    #[schema(format = DateTime)]
-    oldest_pending_at: Option<String>,
-    /// Its age in seconds.
-    oldest_pending_age: Option<u64>,
-}
-
-/// Counts by state and site, and the age of the oldest comment that waits.
-#[utoipa::path(
-    get, path = "/api/v1/moderation/summary", tag = "Moderators", security(("account" = [])),
-    responses(
-        (status = 200, body = SummaryAnswer),
-        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-pub async fn summary(state: web::Data<State>, moderator: Moderator<NoBody>) -> Result<HttpResponse, ApiError> {
-    let filter = moderator.access.site_filter();
-    let (rows, oldest) = state
-        .service
-        .db
-        .read(move |conn| {
-            Ok((site_counts::of(conn, filter.as_deref())?, queue::oldest_pending(conn, filter.as_deref())?))
-        })
-        .await?;
-    let mut counts = StatusCounts::default();
-    let mut by_site = BTreeMap::new();
-    for row in rows {
-        counts.pending += row.pending;
-        counts.approved += row.approved;
-        counts.rejected += row.rejected;
-        counts.spam += row.spam;
-        let own = StatusCounts { pending: row.pending, approved: row.approved, rejected: row.rejected, spam: row.spam };
-        if let Ok(site) = state.service.sites.by_id(row.site_id) {
-            by_site.insert(site.key.as_str().to_owned(), own);
-        }
-    }
-    let now = state.service.clock.now();
-    let oldest = oldest.map(|comment| comment.created_at);
-    Ok(private(StatusCode::OK).json(SummaryAnswer {
-        counts,
-        sites: by_site,
-        oldest_pending_at: oldest.map(|at| at.to_string()),
-        oldest_pending_age: oldest.map(|at| now.since(at).as_secs()),
-    }))
 }

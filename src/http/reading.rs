@@ -8,19 +8,21 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State;
-use super::encoding::json;
+use super::encoding::{json, wants_html};
 use super::error::{ApiError, Problem};
+use super::fragment;
 use super::request::{self, Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{ArticleShape, ListedShape, RecentShape};
-use crate::cache::Ready;
+use crate::cache::{Moment, Ready};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{CommentId, SiteId};
 use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::storage::articles;
 use crate::storage::listing::{self, List};
+use crate::storage::{articles, permalink};
 
 /// What part of an article's comments to read.
 #[derive(IntoParams)]
@@ -42,17 +44,17 @@ pub struct ListParams {
 /// A page of an article's comments.
 #[derive(Serialize, ToSchema)]
 pub struct ListAnswer {
-    article: ArticleShape,
-    comments: Vec<ListedShape>,
+    pub(super) article: ArticleShape,
+    pub(super) comments: Vec<ListedShape>,
     /// None on the last page.
-    next_cursor: Option<String>,
+    pub(super) next_cursor: Option<String>,
 }
 
-/// An article's approved comments in reading order.
+/// An article's approved comments in reading order; with `Accept: text/html` as a piece of a page, without script.
 #[utoipa::path(
     get, path = "/api/v1/sites/{site}/comments", tag = "Readers and writers", params(("site" = String, Path), ListParams),
     responses(
-        (status = 200, body = ListAnswer), (status = 304, description = "Nothing changed since the ETag"),
+        (status = 200, content((ListAnswer = "application/json"), (String = "text/html"))), (status = 304, description = "Nothing changed since the ETag"),
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -80,6 +82,14 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
         return Err(Error::Invalid(faults).into());
     }
     faultless(faults)?;
+    if wants_html(request.headers()) {
+        let make = async {
+            let (list, made_at, sources, ends_at) = read_list(&state, site.id, key, asked).await?;
+            let html = fragment::render(&state, &site, &request, &list)?;
+            Ok(Ready::new(fragment::CONTENT_TYPE, html, made_at, sources).until(ends_at))
+        };
+        return state.page_from_cache(&request, make).await;
+    }
     state.answer_from_cache(&request, make_list(&state, site.id, key, asked)).await
 }
 
@@ -95,37 +105,50 @@ struct ListQuery {
 }
 
 async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuery) -> Result<Ready, ApiError> {
+    let (list, made_at, sources, ends_at) = read_list(state, site, key, asked).await?;
+    Ok(Ready::new("application/json", json(&list)?, made_at, sources).until(ends_at))
+}
+
+/// A page of the list, when it was read, what it was made from, and when it is true no longer.
+async fn read_list(
+    state: &State,
+    site: SiteId,
+    key: ArticleKey,
+    asked: ListQuery,
+) -> Result<(ListAnswer, Moment, Vec<Source>, Option<Timestamp>), ApiError> {
     let made_at = state.cache.changes.now();
     let (article_key, around) = (key.clone(), asked.around);
     let found = state
         .service
         .db
         .read_for_everybody(move |conn| {
-            let Some(article) = articles::find(conn, site, article_key.as_str())? else { return Ok(None) };
-            let list = List { article: article.id, sort: asked.sort, limit: asked.limit };
+            let Some(named) = articles::find_named(conn, site, article_key.as_str())? else { return Ok(None) };
+            let list = List { article: named.article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
-                Some(id) => listing::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
+                Some(id) => permalink::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
                 None => listing::page(conn, list, asked.place.as_ref())?,
             };
-            Ok(Some((article, page)))
+            Ok(Some((named, page)))
         })
         .await?;
     let now = state.service.clock.now();
-    let ends_at = found.as_ref().and_then(|(article, _)| state.service.closes_at(article)).filter(|end| *end > now);
-    let source = found.as_ref().map_or(Source::NewArticles(site), |(article, _)| Source::Article(article.id));
+    let ends_at =
+        found.as_ref().and_then(|(named, _)| state.service.closes_at(&named.article)).filter(|end| *end > now);
+    let sources = found.as_ref().map_or_else(|| vec![Source::NewArticles(site)], |(named, _)| named.sources());
     let answer = match found {
-        Some((article, page)) => ListAnswer {
-            article: state.article(&article, now),
+        Some((named, page)) => ListAnswer {
+            article: state.article(&named.article, now),
             next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
             comments: page.comments.into_iter().map(|row| state.listed(site, row)).collect(),
         },
         None if around.is_some() => return Err(Error::NotFound.into()),
         None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
     };
-    Ok(Ready::new("application/json", json(&answer)?, made_at, vec![source]).until(ends_at))
+    Ok((answer, made_at, sources, ends_at))
 }
 
-fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
+/// The article that the query names.
+pub fn article_key(pairs: &Pairs, faults: &mut Vec<Fault>) -> Option<ArticleKey> {
     let Some(text) = pairs.one("article", faults) else {
         faults.push(Fault::required("article"));
         return None;
@@ -218,11 +241,11 @@ async fn count(state: &State, site: &Site, mut keys: Vec<String>) -> Result<(Cou
     let mut counts: BTreeMap<String, i64> = keys.iter().map(|key| (key.clone(), 0)).collect();
     let site = site.id;
     let found = state.service.db.read_for_everybody(move |conn| articles::counts(conn, site, &keys)).await?;
-    let mut sources: Vec<Source> = found.iter().map(|(article, ..)| Source::Article(*article)).collect();
-    if sources.len() < counts.len() {
+    let mut sources: Vec<Source> = found.iter().flat_map(|counted| counted.sources.iter().copied()).collect();
+    if found.len() < counts.len() {
         sources.push(Source::NewArticles(site));
     }
-    counts.extend(found.into_iter().map(|(_, key, count)| (key, count)));
+    counts.extend(found.into_iter().map(|counted| (counted.key, counted.count)));
     Ok((CountsAnswer { counts }, sources))
 }
 

@@ -5,12 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::ToSchema;
 
 use super::State;
-use super::decisions::{by_api, sound, target};
+use super::decisions::{sound, target};
 use super::error::{ApiError, Problem};
 use super::moderator::{Moderator, RequiredObject};
 use super::queue::{shaped, with_version};
 use super::request;
 use super::shapes::ModeratorShape;
+use crate::service::moderation::Authority;
 use crate::service::own::RawPatch;
 use crate::service::reply::Reply;
 use crate::service::submission::Repeatable;
@@ -49,7 +50,10 @@ pub async fn reply(
     let patch = raw.parse(&state.service.rules.fields.into(), fields.finish());
     let patch = sound(&state, &moderator.access, target.id, patch).await?;
     let repeatable = key.map(|key| Repeatable { key, request: canonical });
-    let comment = state.service.reply(by_api(moderator.access), Reply { target, patch, repeatable }).await?;
+    let comment = state
+        .service
+        .reply(Authority { access: moderator.access, via: moderator.via }, Reply { target, patch, repeatable })
+        .await?;
     let place = format!("{}/api/v1/moderation/comments/{}", state.public_url, comment.id);
     let mut response = with_version(StatusCode::CREATED, comment.version);
     Ok(response.insert_header((header::LOCATION, place)).json(shaped(&state, &comment).await?))

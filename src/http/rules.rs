@@ -13,6 +13,7 @@ use super::json::Fields;
 use super::moderator::{Input, Moderator, NoBody, RequiredObject, authenticate};
 use super::queue::{private, with_version};
 use super::request::{self, Pairs, bad_cursor, cursor_text, faultless, if_match};
+use super::signed_in;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{RuleId, SiteId};
 use crate::domain::rules::draft::Draft;
@@ -329,7 +330,7 @@ impl Input for WordList {
     async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Self, ApiError> {
         let state = request.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no state"))?;
         // Nobody unknown makes us hold more than any other address does.
-        let known = request::bearer(request.headers()).is_ok_and(|token| token.is_some())
+        let known = signed_in::pass(request, state).is_ok_and(|pass| pass.is_some())
             && authenticate(request, state).await.is_ok();
         let most = if known { LIST_BYTES } else { request::MAX_BODY };
         let body = request::read_body_up_to(request, payload, most).await?;

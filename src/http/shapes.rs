@@ -7,8 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::surroundings::{AboveShape, AuthorShape, FlagShape, Surroundings};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{AccountId, SiteId};
+use crate::domain::site_settings::Avatars;
+use crate::domain::text::look;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::outside_status;
@@ -22,31 +25,33 @@ use crate::storage::listing::PublicComment;
 /// Votes on a comment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Votes {
-    up: i32,
-    down: i32,
+    /// For it.
+    pub up: i32,
+    /// Against it.
+    pub down: i32,
 }
 
 /// A comment as everybody sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PublicShape {
     /// Opaque.
-    id: String,
+    pub(super) id: String,
     /// The comment that this one answers.
     parent_id: Option<String>,
     /// 0 for a root.
-    depth: i16,
-    name: String,
+    pub(super) depth: i16,
+    pub(super) name: String,
     website: Option<String>,
-    /// An image of the site's own making; derived from a site key and the name.
-    avatar: String,
+    /// An image of the site's own making; derived from a site key and the name. None: the site shows no images.
+    avatar: Option<String>,
     /// `staff` for the site's own people.
     badge: Option<&'static str>,
     /// Safe HTML.
-    body_html: String,
+    pub(super) body_html: String,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(super) created_at: String,
     #[schema(format = DateTime)]
-    edited_at: Option<String>,
+    pub(super) edited_at: Option<String>,
     pinned: bool,
     votes: Votes,
     /// Direct replies that are approved.
@@ -56,9 +61,9 @@ pub struct PublicShape {
 /// A comment that is no longer public but has public replies.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RemovedShape {
-    id: String,
+    pub(super) id: String,
     parent_id: Option<String>,
-    depth: i16,
+    pub(super) depth: i16,
     /// Always true.
     removed: bool,
 }
@@ -77,13 +82,13 @@ pub enum ListedShape {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ArticleShape {
     /// The key that the blog chose.
-    key: String,
-    title: Option<String>,
-    url: Option<String>,
+    pub(super) key: String,
+    pub(super) title: Option<String>,
+    pub(super) url: Option<String>,
     /// Approved comments.
-    comment_count: i64,
+    pub(super) comment_count: i64,
     /// Whether it takes no more comments.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl ArticleShape {
@@ -104,8 +109,15 @@ impl ArticleShape {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecentShape {
     #[serde(flatten)]
-    comment: PublicShape,
-    article: ArticleShape,
+    pub(super) comment: PublicShape,
+    pub(super) article: ArticleShape,
+}
+
+impl RecentShape {
+    /// When it was last changed.
+    pub fn updated(&self) -> &str {
+        self.comment.edited_at.as_deref().unwrap_or(&self.comment.created_at)
+    }
 }
 
 /// The new text of a public comment that waits for a moderator.
@@ -195,6 +207,15 @@ pub struct ModeratorShape {
     /// On a single comment: what happened to it, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventShape>>,
+    /// On a single comment: how its author's comments on the site fared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<AuthorShape>,
+    /// On a single comment: what it answers, the root first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<Vec<AboveShape>>,
+    /// On a single comment: what readers said against it, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<FlagShape>>,
 }
 
 /// Where a comment stood before a decision.
@@ -220,9 +241,10 @@ pub struct DecidedShape {
 }
 
 impl State {
-    /// The address of the picture beside a name.
-    fn avatar(&self, site: SiteId, name: &str) -> String {
-        format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, name))
+    /// The address of the picture beside a name, where the site shows one.
+    fn avatar(&self, site: SiteId, name: &str) -> Option<String> {
+        let shown = self.service.sites.by_id(site).is_ok_and(|site| site.settings.avatars == Avatars::Generated);
+        shown.then(|| format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, &look(name))))
     }
 
     /// An article at this moment.
@@ -338,14 +360,19 @@ impl State {
             user_agent,
             version: comment.version,
             events: None,
+            author: None,
+            thread: None,
+            flags: None,
         })
     }
 }
 
 impl ModeratorShape {
-    /// With what happened to it.
-    pub fn with_events(mut self, events: Vec<EventShape>) -> Self {
-        self.events = Some(events);
+    /// With what stands around it.
+    pub fn among(mut self, surroundings: Surroundings) -> Self {
+        let Surroundings { events, flags, author, thread } = surroundings;
+        (self.events, self.flags) = (Some(events), Some(flags));
+        (self.author, self.thread) = (Some(author), Some(thread));
         self
     }
 }

@@ -17,8 +17,9 @@ use super::queue::{private, with_version};
 use super::request::{faultless, if_match};
 use crate::domain::ids::SiteId;
 use crate::domain::retention::Retention;
+use crate::domain::rules::draft::Score;
 use crate::domain::site::{Site, SiteKey};
-use crate::domain::site_settings::{Lengths, RawSettings, RequiredField};
+use crate::domain::site_settings::{Lengths, RawFeedback, RawSettings, RequiredField};
 use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::service::own::Change;
@@ -55,6 +56,22 @@ pub struct SiteRequest {
     retention: Option<RetentionShape>,
     /// The privacy line of the form; null brings the service's own back.
     privacy_text: Option<String>,
+    /// Whether readers vote on comments.
+    votes: Option<bool>,
+    /// At most 8 names of reactions to articles.
+    reactions: Option<Vec<String>>,
+    /// So many visitors who flag a comment hold it for another look; 0: none do.
+    flags_to_hold: Option<u32>,
+    /// Whether visitors may change nothing on any article: no comments, no edits, no votes.
+    read_only: Option<bool>,
+    /// `optional` or `required`: whether a comment without the token of `GET …/form` is held.
+    form_token: Option<String>,
+    /// `generated` or `none`: the pictures beside names.
+    avatars: Option<String>,
+    /// From which score of the rules on a comment is held; null: as the operator's settings say.
+    hold_score: Option<f64>,
+    /// From which on it is called spam, likewise.
+    spam_score: Option<f64>,
 }
 
 /// The shortest and longest texts in characters; none: as the operator's settings say.
@@ -101,6 +118,17 @@ pub struct SiteShape {
     languages: Vec<String>,
     retention: RetentionShape,
     privacy_text: Option<String>,
+    votes: bool,
+    reactions: Vec<String>,
+    flags_to_hold: u32,
+    read_only: bool,
+    /// `optional` or `required`.
+    form_token: &'static str,
+    /// `generated` or `none`.
+    avatars: &'static str,
+    /// In points; none: as the operator's settings say.
+    hold_score: Option<f64>,
+    spam_score: Option<f64>,
     /// The moderators of this site; administrators look after all.
     moderators: Vec<CaretakerShape>,
     #[schema(format = DateTime)]
@@ -132,6 +160,14 @@ fn shape(site: &Site, moderators: Vec<CaretakerShape>) -> SiteShape {
         languages: site.settings.languages.clone(),
         retention: RetentionShape { sender_days, refused_days },
         privacy_text: site.settings.privacy_text.clone(),
+        votes: site.settings.votes,
+        reactions: site.settings.reactions.clone(),
+        flags_to_hold: site.settings.flags_to_hold,
+        read_only: site.settings.read_only,
+        form_token: site.settings.form_token.as_str(),
+        avatars: site.settings.avatars.as_str(),
+        hold_score: site.settings.hold_score.map(Score::points),
+        spam_score: site.settings.spam_score.map(Score::points),
         moderators,
         updated_at: site.updated_at.to_string(),
     }
@@ -180,6 +216,16 @@ fn read(mut fields: Fields) -> SiteOrder {
                 Change::Clear => Some(String::new()),
                 Change::Set(text) => Some(text),
             },
+            feedback: RawFeedback {
+                votes: fields.flag_or_fault("votes"),
+                reactions: fields.texts_or_fault("reactions"),
+                flags_to_hold: fields.number_or_fault("flags_to_hold"),
+            },
+            read_only: fields.flag_or_fault("read_only"),
+            form_token: fields.text_or_fault("form_token"),
+            avatars: fields.text_or_fault("avatars"),
+            hold_score: fields.changed_points("hold_score"),
+            spam_score: fields.changed_points("spam_score"),
         },
     };
     SiteOrder { raw, faults: fields.finish() }

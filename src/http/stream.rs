@@ -1,35 +1,35 @@
-//! The moderators' queue while it happens, as server-sent events (WHATWG HTML §9.2). A listener that comes back with
-//! `Last-Event-ID` gets what it missed from the log first. The stream ends when the service stops, when the listener does
-//! not keep up, and within a heartbeat after its token lost its rights.
+//! Server-sent events (WHATWG HTML §9.2): the moderators' queue while it happens, and what all streams have in common. A
+//! listener that comes back with `Last-Event-ID` gets what it missed from the log first. A stream ends when the service
+//! stops, when the listener does not keep up, and within a heartbeat after its token or session lost its rights.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::Interval;
 
 use super::State;
+use super::arriving;
 use super::error::{ApiError, Problem};
 use super::moderator::{Moderator, NoBody};
 use super::queue::private;
-use super::request;
+use super::signed_in;
 use crate::domain::ids::{EventId, SiteId};
 use crate::error::Error;
-use crate::live::{Live, Subscription, Topic, queue};
-use crate::service::access::{Access, Credentials};
+use crate::live::{Frame, Subscription, Topic, Who, queue};
+use crate::service::access::{Access, Credentials, Pass};
 use crate::storage::follow::{self, Happened};
 
-/// Entries that are given again, at most; whoever missed more loads the queue anew.
-const MOST_MISSED: i64 = 1000;
+/// Entries of the log that are read again, at most; whoever missed more loads everything anew.
+pub const MOST_MISSED: i64 = 1000;
 
 /// Browsers come back after this many milliseconds.
-const OPENING: &[u8] = b"retry: 2000\n\n";
+const OPENING: &str = "retry: 2000\n\n";
 
-/// There is too much to tell one by one, or the last event is not known: the queue is to be loaded anew.
+/// There is too much to tell one by one, or the last event is not known: everything is to be loaded anew.
 const RESET: &[u8] = b"event: reset\ndata: {}\n\n";
 
 /// A sign of life.
@@ -51,13 +51,8 @@ pub async fn queue(
     state: web::Data<State>,
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut response = private(StatusCode::OK);
-    response
-        .content_type("text/event-stream")
-        .insert_header((header::CONTENT_ENCODING, "identity"))
-        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
     if *request.method() == Method::HEAD {
-        return Ok(response.finish());
+        return Ok(opened().finish());
     }
     let access = moderator.access;
     let topics = match access.site_filter() {
@@ -65,31 +60,26 @@ pub async fn queue(
         Some(sites) => sites.into_iter().map(Topic::Queue).collect(),
     };
     // First a place among the listeners, then the past: nothing falls between them.
-    let subscription = state.live.listen(access.account, topics).await?;
-    let mut waiting = VecDeque::from([Bytes::from_static(OPENING)]);
-    let mut told = HashSet::new();
+    let subscription = state.live.listen(Who::Account(access.account), topics).await?;
+    let mut listener = Listener::new(state.clone(), subscription, OPENING.into());
     if let Some(last) = request.headers().get("last-event-id") {
         match missed(&state, &access, last.to_str().unwrap_or_default()).await? {
-            Some(entries) => {
-                told.extend(entries.iter().map(|entry| entry.event.id));
-                waiting.extend(entries.iter().map(|entry| queue::frame(entry).bytes));
-            }
-            None => waiting.push_back(Bytes::from_static(RESET)),
+            Some(entries) => listener.catch_up(entries.iter().map(queue::frame)),
+            None => listener.reset(),
         }
     }
-    let token = request::bearer(request.headers())?.unwrap_or_default().to_owned();
-    let (live, heartbeat) = (state.live.clone(), beats(state.live.heartbeat));
-    let listener = Listener { state, live, access, token, subscription, heartbeat, waiting, told };
-    Ok(response.streaming(stream::unfold(listener, |mut listener| async {
-        let bytes = listener.next().await?;
-        Some((Ok::<_, actix_web::Error>(bytes), listener))
-    })))
+    let pass = signed_in::pass(&request, &state)?.ok_or_else(|| Error::internal("a moderator without a pass"))?;
+    Ok(listener.with_rights(access, pass).answer())
 }
 
-fn beats(every: std::time::Duration) -> Interval {
-    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    beats
+/// The head of a stream.
+pub fn opened() -> HttpResponseBuilder {
+    let mut response = private(StatusCode::OK);
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    response
 }
 
 /// What was missed of the sites that they may see; none when that is not known, or too much.
@@ -107,20 +97,58 @@ async fn missed(state: &State, access: &Access, last: &str) -> Result<Option<Vec
 }
 
 /// One open stream.
-struct Listener {
+pub struct Listener {
     state: web::Data<State>,
-    live: Arc<Live>,
-    access: Access,
-    token: String,
     subscription: Subscription,
     heartbeat: Interval,
     /// What goes out first.
     waiting: VecDeque<Bytes>,
     /// What was given again from the log, and may come once more.
     told: HashSet<EventId>,
+    /// By which right it listens, and what stands for it; none: what it hears is public.
+    rights: Option<(Access, Pass)>,
 }
 
 impl Listener {
+    /// A stream that begins with `opening`.
+    pub fn new(state: web::Data<State>, subscription: Subscription, opening: Bytes) -> Self {
+        let every = state.live.heartbeat;
+        let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (waiting, told) = (VecDeque::from([opening]), HashSet::new());
+        Self { state, subscription, heartbeat, waiting, told, rights: None }
+    }
+
+    /// Ends it when the token or the session loses these rights.
+    fn with_rights(self, access: Access, pass: Pass) -> Self {
+        Self { rights: Some((access, pass)), ..self }
+    }
+
+    /// Gives first what was missed.
+    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>) {
+        for frame in missed {
+            self.told.insert(frame.id);
+            self.waiting.push_back(self.bytes(&frame));
+        }
+    }
+
+    /// Says first that too much was missed.
+    pub fn reset(&mut self) {
+        self.waiting.push_back(Bytes::from_static(RESET));
+    }
+
+    /// The stream as an answer.
+    pub fn answer(self) -> HttpResponse {
+        opened().streaming(stream::unfold(self, |mut listener| async {
+            let bytes = listener.next().await?;
+            Some((Ok::<_, actix_web::Error>(bytes), listener))
+        }))
+    }
+
+    fn bytes(&self, frame: &Frame) -> Bytes {
+        frame.bytes(|change| arriving::written(&self.state, change))
+    }
+
     /// The next piece; none at the end.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(bytes) = self.waiting.pop_front() {
@@ -129,11 +157,11 @@ impl Listener {
         loop {
             tokio::select! {
                 biased;
-                () = self.live.stop.cancelled() => return None,
+                () = self.state.live.stop.cancelled() => return None,
                 frame = self.subscription.next() => {
                     let frame = frame?;
                     if !self.told.remove(&frame.id) {
-                        return Some(frame.bytes.clone());
+                        return Some(self.bytes(&frame));
                     }
                 }
                 _ = self.heartbeat.tick() => {
@@ -143,11 +171,12 @@ impl Listener {
         }
     }
 
-    /// Whether the token still stands for the same rights. Whoever has others now comes back with them.
+    /// Whether the token or the session still stands for the same rights. Whoever has others now comes back with them.
     async fn may_go_on(&self) -> bool {
+        let Some((granted, pass)) = &self.rights else { return true };
         let sites = |access: &Access| -> (_, Vec<SiteId>) { (access.role, access.sites.clone()) };
-        match self.state.service.credentials_by_token(&self.token).await {
-            Ok(Some(Credentials { access, .. })) => sites(&access) == sites(&self.access),
+        match self.state.service.credentials(pass).await {
+            Ok(Some(Credentials { access, .. })) => sites(&access) == sites(granted),
             Ok(None) => false,
             // The database is away; nobody knows better.
             Err(_) => true,

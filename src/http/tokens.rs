@@ -90,8 +90,8 @@ fn shape(token: &Token) -> TokenShape {
 }
 
 fn credentials<I: Input>(moderator: Moderator<I>) -> (Credentials, I) {
-    let Moderator { access, scope, ends_at, input } = moderator;
-    (Credentials { access, scope, ends_at }, input)
+    let Moderator { access, scope, ends_at, via, input } = moderator;
+    (Credentials { access, scope, ends_at, via }, input)
 }
 
 /// One's own tokens; all, or those of one account, for administrators. The oldest first.

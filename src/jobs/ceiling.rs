@@ -89,7 +89,8 @@ impl<'a> Ceiling<'a> {
                 outbox::settle(tx, row, claim.now, &Outcome::Needless)?;
                 Ok(Fate::Folded)
             }
-            // People who wrote comments have ceilings of their own: service/notifications.rs, service/people.rs.
+            // Of the others some have ceilings of their own (service/notifications.rs, service/people.rs), and whoever waits for
+            // the rest has asked for them.
             _ => Ok(Fate::Leaves),
         }
     }

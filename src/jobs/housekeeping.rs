@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::feedback::KEPT_FOR;
 use crate::error::Error;
 use crate::service::Service;
-use crate::storage::{idempotency, neighbours, outbox, webhook_queue, words};
+use crate::storage::{feedback, idempotency, neighbours, outbox, webhook_queue, words};
 
 /// A change made by another process (the command line) is seen after this at the latest; the contract says a second.
 const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
@@ -25,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many pieces at most at a time, so that a busy writer is not kept from the rest for more than a second or two.
 const PIECES: usize = 400;
+
+/// Votes that wait to be shown are looked for this often.
+const SHOW_VOTES: Duration = Duration::from_secs(1);
+/// Whether comments of an alias are still on their way is looked at this often.
+const MERGING: Duration = Duration::from_secs(5);
 
 /// Old rows are looked for this often.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -43,6 +49,8 @@ pub async fn run(service: Arc<Service>, stop: CancellationToken) {
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_rules().await }),
         every(LOOK_FOR_CHANGES, &stop, || async { service.refresh_keys().await }),
         look_for_foreign_writes(&service, &stop),
+        every(SHOW_VOTES, &stop, || async { service.show_votes().await }),
+        every(MERGING, &stop, || async { service.go_on_merging().await }),
         every(SWEEP, &stop, || sweep(&service)),
         catch_up(&service, &stop),
     );
@@ -73,6 +81,8 @@ pub async fn sweep(service: &Arc<Service>) -> Result<(), Error> {
     while service.db.write(move |tx| idempotency::sweep(tx, now, 500)).await? == 500 {}
     while service.db.write(move |tx| outbox::sweep(tx, now.minus(KEEP_FINISHED), 500)).await? == 500 {}
     service.keep_no_longer().await?;
+    service.sweep_sessions().await?;
+    while service.db.write(move |tx| feedback::sweep(tx, now.minus(KEPT_FOR), 500)).await? >= 500 {}
     let old = now.minus(KEEP_DELIVERIES);
     service.db.write(move |tx| webhook_queue::sweep(tx, (now, old), KEEP_ATTEMPTS)).await
 }

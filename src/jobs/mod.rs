@@ -2,6 +2,7 @@
 //! mails that are due, sends them, and settles them: done, again later with growing pauses, or given up visibly. The third
 //! does the same with events for webhooks. One file per kind of job. A crash loses nothing: a claim that is not settled runs out and the row is due again.
 
+mod account_links;
 mod ceiling;
 pub mod housekeeping;
 mod moderator_mail;
@@ -31,6 +32,7 @@ use crate::outbound::Outbound;
 use crate::service::Service;
 use crate::storage::mails::MAILS;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
+use crate::storage::sign_in::Purpose;
 
 /// How long a claim lasts (contract §5); sending a mail is given up before.
 const CLAIM: Duration = Duration::from_mins(1);
@@ -185,6 +187,8 @@ impl Worker {
             Kind::MailModerator => self.mail_moderator(&row).await,
             Kind::MailDigest => self.mail_digest(&row).await,
             Kind::MailWebhookOff => self.mail_webhook_off(&row).await,
+            Kind::MailInvitation => self.mail_link(&row, Purpose::Invitation).await,
+            Kind::MailReset => self.mail_link(&row, Purpose::Reset).await,
             Kind::MailConfirm | Kind::MailApproval | Kind::MailReply | Kind::MailGathered => self.mail_news(&row).await,
             Kind::MailPersonLink => self.mail_person_link(&row).await,
             Kind::TellModerators | Kind::TellPeople => Ok(Sent::Nothing),

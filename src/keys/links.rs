@@ -22,6 +22,8 @@ pub(super) enum Errand {
     Silence,
     /// See and change what one wrote.
     Person,
+    /// No link: tell how old a form is.
+    Form,
 }
 
 /// What a link in a mail lets somebody decide.

@@ -32,6 +32,7 @@ pub(super) struct KeySet {
     confirm: Zeroizing<[u8; 32]>,
     silence: Zeroizing<[u8; 32]>,
     person: Zeroizing<[u8; 32]>,
+    form: Zeroizing<[u8; 32]>,
     check: String,
 }
 
@@ -79,6 +80,7 @@ impl KeySet {
         let (mut seal, mut lookup, mut author) = (secret(), secret(), secret());
         let (mut decide, mut unsubscribe) = (secret(), secret());
         let (mut confirm, mut silence, mut person) = (secret(), secret(), secret());
+        let mut form = secret();
         expand("key id", &mut id)?;
         expand("check value", &mut check)?;
         expand("seal private fields", seal.as_mut_slice())?;
@@ -89,9 +91,11 @@ impl KeySet {
         expand("mail link: confirm", confirm.as_mut_slice())?;
         expand("mail link: silence", silence.as_mut_slice())?;
         expand("mail link: person", person.as_mut_slice())?;
+        expand("form token", form.as_mut_slice())?;
         let seal =
             XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        Ok(Self { id, seal, lookup, author, decide, unsubscribe, confirm, silence, person, check: hex(&check) })
+        let check = hex(&check);
+        Ok(Self { id, seal, lookup, author, decide, unsubscribe, confirm, silence, person, form, check })
     }
 
     pub(super) fn check_value(&self) -> &str {
@@ -141,13 +145,14 @@ impl KeySet {
             Errand::Confirm => &self.confirm,
             Errand::Silence => &self.silence,
             Errand::Person => &self.person,
+            Errand::Form => &self.form,
         };
         keyed_hash(key, std::iter::once(claims))
     }
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-fn keyed_hash<'a>(key: &[u8; 32], parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+pub(super) fn keyed_hash<'a>(key: &[u8; 32], parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());

@@ -30,6 +30,15 @@ pub struct Posting<'a> {
     pub article: &'a str,
 }
 
+/// Who tries a password.
+#[derive(Debug, Clone, Copy)]
+pub enum Guess<'a> {
+    /// Somebody of whom nothing is known but the account that they name.
+    Stranger(&'a [u8]),
+    /// A browser that has signed in to this account before, or somebody who is signed in.
+    Known(&'a [u8; 16]),
+}
+
 /// The rings of this process, and what it shares with other instances.
 pub struct Rings {
     enabled: bool,
@@ -41,6 +50,13 @@ pub struct Rings {
     email: Ring,
     invalid: Ring,
     credentials: Ring,
+    password: Ring,
+    password_known: Ring,
+    password_address: Ring,
+    password_all: Ring,
+    reset: Ring,
+    feedback: Ring,
+    feedback_network: Ring,
     shared: Option<Shared>,
 }
 
@@ -52,7 +68,7 @@ struct Ask<'a> {
     toll: Option<Toll>,
 }
 
-/// The numbers of the rings that are shared: the same in all instances and versions, and the higher, the more pass it.
+/// The numbers of the rings that are shared: the same in all instances and versions, and for one kind of request the higher, the more pass it.
 mod number {
     pub const CREDENTIALS: u8 = 1;
     pub const EMAIL: u8 = 2;
@@ -61,10 +77,17 @@ mod number {
     pub const ARTICLE: u8 = 5;
     pub const SITE: u8 = 6;
     pub const ALL: u8 = 7;
+    pub const PASSWORD: u8 = 8;
+    pub const PASSWORD_KNOWN: u8 = 9;
+    pub const RESET: u8 = 10;
+    pub const PASSWORD_ADDRESS: u8 = 11;
+    pub const PASSWORD_ALL: u8 = 12;
+    pub const FEEDBACK: u8 = 13;
+    pub const FEEDBACK_NETWORK: u8 = 14;
 }
 
 impl Rings {
-    /// The rings of the settings. At 16 bytes a place the tables take at most 32 MiB, and what is not used costs nothing.
+    /// The rings of the settings. At 16 bytes a place the tables take at most 38 MiB, and what is not used costs nothing.
     /// `common` is what all instances go by; without it each of them lets as much pass as one.
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>, common: Option<Common>) -> Self {
         let clock = LimiterClock::new(clock);
@@ -79,6 +102,13 @@ impl Rings {
             email: ring(limits.email, 1 << 18),
             invalid: ring(limits.invalid, 1 << 18),
             credentials: ring(limits.credentials, 1 << 17),
+            password: ring(limits.password, 1 << 16),
+            password_known: ring(limits.password, 1 << 12),
+            password_address: ring(limits.password_address, 1 << 17),
+            password_all: ring(limits.password_all, 1),
+            reset: ring(limits.reset, 1 << 16),
+            feedback: ring(limits.feedback, 1 << 18),
+            feedback_network: ring(limits.feedback_network, 1 << 16),
             shared: common.map(|common| Shared::new(common, clock.clone())),
         }
     }
@@ -116,6 +146,50 @@ impl Rings {
             return Ok(());
         }
         self.pass(&[self.ask(&self.credentials, number::CREDENTIALS, &[&octets(from.host())])]).await
+    }
+
+    /// Lets somebody try a password or a code, also when limits are off. Strangers share the rings of the account that they
+    /// name and of everybody; whoever is known waits for nobody else.
+    pub async fn password(&self, from: ClientAddress, guess: Guess<'_>) -> Result<(), Duration> {
+        let host = octets(from.host());
+        match guess {
+            Guess::Known(id) => self.pass(&[self.ask(&self.password_known, number::PASSWORD_KNOWN, &[id])]).await,
+            Guess::Stranger(account) => {
+                self.pass(&[
+                    self.ask(&self.password, number::PASSWORD, &[account]),
+                    self.ask(&self.password_address, number::PASSWORD_ADDRESS, &[&host]),
+                    self.ask(&self.password_all, number::PASSWORD_ALL, &[]),
+                ])
+                .await
+            }
+        }
+    }
+
+    /// Lets somebody come with a link or ask for one, likewise.
+    pub async fn link(&self, from: ClientAddress) -> Result<(), Duration> {
+        self.pass(&[
+            self.ask(&self.password_address, number::PASSWORD_ADDRESS, &[&octets(from.host())]),
+            self.ask(&self.password_all, number::PASSWORD_ALL, &[]),
+        ])
+        .await
+    }
+
+    /// Lets a vote, a reaction or a flag pass, or tells how long to wait.
+    pub async fn feedback(&self, from: ClientAddress) -> Result<(), Duration> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let (host, network) = (octets(from.host()), octets(from.network()));
+        self.pass(&[
+            self.ask(&self.feedback, number::FEEDBACK, &[&host]),
+            self.ask(&self.feedback_network, number::FEEDBACK_NETWORK, &[&network]),
+        ])
+        .await
+    }
+
+    /// Whether one more mail may go to an e-mail address that somebody typed; takes one.
+    pub async fn reset_is_calm(&self, account: &[u8]) -> bool {
+        self.pass(&[self.ask(&self.reset, number::RESET, &[account])]).await.is_ok()
     }
 
     /// Looks after what is shared until it is told to stop.
@@ -166,11 +240,11 @@ impl Rings {
 
     /// How often each ring refused something since the start. A comment counts once, for the ring that lets it wait longest;
     /// `email` counts the comments that are held for it.
-    pub fn refused(&self) -> [(&'static str, u64); 8] {
+    pub fn refused(&self) -> [(&'static str, u64); 15] {
         self.named().map(|(name, ring)| (name, ring.refused()))
     }
 
-    fn named(&self) -> [(&'static str, &Ring); 8] {
+    fn named(&self) -> [(&'static str, &Ring); 15] {
         [
             ("address", &self.address),
             ("network", &self.network),
@@ -180,6 +254,13 @@ impl Rings {
             ("email", &self.email),
             ("invalid", &self.invalid),
             ("credentials", &self.credentials),
+            ("password", &self.password),
+            ("password_known", &self.password_known),
+            ("password_address", &self.password_address),
+            ("password_all", &self.password_all),
+            ("reset", &self.reset),
+            ("feedback", &self.feedback),
+            ("feedback_network", &self.feedback_network),
         ]
     }
 }
@@ -378,5 +459,7 @@ mod tests {
             assert!(rings.email_is_calm(b"hash").now_or_never().unwrap());
         }
         assert_eq!(rings.allowance(from("203.0.113.9")), None);
+        let guess = || rings.password(from("203.0.113.9"), Guess::Stranger(b"ann")).now_or_never().unwrap().is_ok();
+        assert_eq!((0..100).filter(|_| guess()).count(), 10, "but not whoever guesses passwords");
     }
 }

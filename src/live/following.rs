@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Live, queue};
-use crate::storage::follow;
+use super::{Frame, Live, queue, readers};
+use crate::storage::{follow, seen};
 
 /// What nobody told of is found after this time at the latest: another instance's comments that wait, mostly.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,20 +27,25 @@ pub(super) async fn follow(live: Arc<Live>) {
             *position = None;
             return;
         };
+        let has_readers = live.has_readers();
         let read = live.db.read(move |conn| {
             let (end, ids) = follow::next(conn, &from)?;
-            Ok((end, ids.len() >= follow::AT_ONCE, follow::entries(conn, &ids)?))
+            let entries = follow::entries(conn, &ids)?;
+            let events = entries.iter().map(|entry| &entry.event).filter(|_| has_readers);
+            let changes = seen::changes(conn, events)?;
+            Ok((end, ids.len() >= follow::AT_ONCE, entries, changes))
         });
         match read.await {
-            Ok((end, more, entries)) => {
+            Ok((end, more, entries, changes)) => {
                 (failing, is_behind) = (false, more);
                 *position = Some(end);
                 for (number, entry) in entries.iter().enumerate() {
                     live.tell(&queue::topics(entry), &Arc::new(queue::frame(entry)));
-                    // Whoever listens on this thread gets on with it, too.
-                    if number % 64 == 63 {
-                        tokio::task::yield_now().await;
-                    }
+                    breathe(number).await;
+                }
+                for (number, change) in changes.into_iter().enumerate() {
+                    live.tell(&[readers::topic(change.site, &change.article)], &Arc::new(Frame::of_change(change)));
+                    breathe(number).await;
                 }
             }
             // It goes on where it was.
@@ -52,5 +57,12 @@ pub(super) async fn follow(live: Arc<Live>) {
         }
         drop(position);
         tokio::time::sleep(GATHER).await;
+    }
+}
+
+/// Whoever listens on this thread gets on with it, too.
+async fn breathe(number: usize) {
+    if number % 64 == 63 {
+        tokio::task::yield_now().await;
     }
 }

@@ -28,7 +28,7 @@ pub fn topics(entry: &Happened) -> [Topic; 2] {
 fn kind(entry: &Happened) -> &'static str {
     match (entry.event.action, entry.event.to_status) {
         (Action::Removed, _) => "removed",
-        (Action::Edited | Action::EditDiscarded | Action::Corrected, _) => "edited",
+        (Action::Edited | Action::EditDiscarded | Action::Corrected | Action::Pinned | Action::Unpinned, _) => "edited",
         (_, Some(Status::Pending)) => "held",
         _ => "decided",
     }
@@ -51,5 +51,5 @@ pub fn frame(entry: &Happened) -> Frame {
     };
     // JSON has no line breaks of its own, so it is one line of the stream.
     let data = serde_json::to_string(&data).unwrap_or_default();
-    Frame { id: event.id, bytes: format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, kind(entry)).into() }
+    Frame::written(event.id, format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, kind(entry)).into())
 }

@@ -24,6 +24,12 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("webhook_off/subject.txt", include_str!("templates/webhook_off/subject.txt")),
     ("webhook_off/body.txt", include_str!("templates/webhook_off/body.txt")),
     ("webhook_off/body.html", include_str!("templates/webhook_off/body.html")),
+    ("invitation/subject.txt", include_str!("templates/invitation/subject.txt")),
+    ("invitation/body.txt", include_str!("templates/invitation/body.txt")),
+    ("invitation/body.html", include_str!("templates/invitation/body.html")),
+    ("reset/subject.txt", include_str!("templates/reset/subject.txt")),
+    ("reset/body.txt", include_str!("templates/reset/body.txt")),
+    ("reset/body.html", include_str!("templates/reset/body.html")),
     ("confirm/subject.txt", include_str!("templates/confirm/subject.txt")),
     ("confirm/body.txt", include_str!("templates/confirm/body.txt")),
     ("confirm/body.html", include_str!("templates/confirm/body.html")),
@@ -125,6 +131,15 @@ pub struct WebhookOff {
 #[expect(missing_docs, reason = "named as the templates name them")]
 pub struct WebhooksOffLetter {
     pub hooks: Vec<WebhookOff>,
+    pub public_url: String,
+}
+
+/// What a mail says that lets somebody choose a password.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "named as the templates name them")]
+pub struct LinkLetter {
+    pub name: String,
+    pub link: String,
     pub public_url: String,
 }
 

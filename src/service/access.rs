@@ -1,6 +1,7 @@
 //! Who may see and decide what. A moderator learns nothing of other sites, not even that a comment exists: what they may
 //! not see is [`Error::NotFound`] for them.
 
+use crate::domain::comment::Via;
 use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -19,7 +20,7 @@ pub struct Access {
     pub sites: Vec<SiteId>,
 }
 
-/// What a token stands for: the rights of its account, as far as its scope goes.
+/// What a token or a session stands for: the rights of its account, as far as its scope goes.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// The rights of its account.
@@ -28,6 +29,17 @@ pub struct Credentials {
     pub scope: Scope,
     /// When it ends.
     pub ends_at: Timestamp,
+    /// By which way it comes: a token by the API, a session by the desk.
+    pub via: Via,
+}
+
+/// What a request shows to prove whose it is.
+#[derive(Clone)]
+pub enum Pass {
+    /// An access token.
+    Token(String),
+    /// The secret of a session.
+    Session(String),
 }
 
 impl Access {

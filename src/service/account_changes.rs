@@ -8,10 +8,11 @@ use crate::domain::email::Email;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::mail_choice::{DIGEST_DEFAULT, MailChoice, MailMode, QuietHours};
+use crate::domain::site_settings::is_language;
 use crate::domain::text::{Name, tidy, tidy_line};
 use crate::error::Error;
-use crate::storage::Tx;
 use crate::storage::accounts::{self, Account, Role};
+use crate::storage::{Tx, sign_in};
 
 /// What is sent to make or change an account, as it came; what is missing stays.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,10 @@ pub struct RawAccount {
     pub sites: Option<Vec<String>>,
     pub mail: RawMail,
     pub disabled: Option<bool>,
+    /// None: that of the browser.
+    pub language: Change<String>,
+    /// Whether a mail invites a new account to choose a password.
+    pub invite: Option<bool>,
 }
 
 /// How somebody wants mail, as it came; what is missing stays.
@@ -90,6 +95,7 @@ struct AccountChange {
     sites: Option<Vec<SiteId>>,
     mail: Option<MailChoice>,
     disabled: Option<bool>,
+    language: Change<String>,
 }
 
 /// Characters of an account's name, at most.
@@ -109,11 +115,15 @@ impl RawAccount {
         let sites = self.sites.map(|keys| keys.iter().map(site).collect::<Result<Vec<_>, _>>().map_err(unknown));
         let sites = sites.transpose().map_err(&mut note).ok().flatten();
         let mail = self.mail.applied(before).map_err(&mut note).ok().flatten();
-        AccountChange { email, name, role, sites, mail, disabled: self.disabled }
+        if matches!(&self.language, Change::Set(tag) if !is_language(tag)) {
+            faults.push(Fault::new("language", "invalid_language", "It must be a language tag, like en or de-AT."));
+        }
+        AccountChange { email, name, role, sites, mail, disabled: self.disabled, language: self.language }
     }
 }
 
-fn name(text: &str) -> Result<String, Fault> {
+/// An account's name as somebody typed it.
+pub(super) fn name(text: &str) -> Result<String, Fault> {
     let text = tidy_line(text);
     if text.is_empty() {
         return Err(Fault::required("name"));
@@ -136,12 +146,13 @@ impl Service {
             }
         }
         let mode = if moderates { MailMode::Each } else { MailMode::None };
+        let is_invited = raw.invite == Some(true);
         let change = raw.parse(self, &MailChoice { mode, quiet: None }, &mut faults);
         let (Some(email), Some(role), true) = (change.email, change.role, faults.is_empty()) else {
             return Err(Error::Invalid(faults));
         };
         let new = NewAccount { email, role, sites: change.sites.unwrap_or_default(), password: None };
-        self.insert_account(new, Details { name: change.name, mail: change.mail }).await
+        self.insert_account(new, Details { name: change.name, mail: change.mail, is_invited }).await
     }
 
     /// Changes an account: what is not named stays. Whoever is disabled loses every right and every token at once.
@@ -176,16 +187,25 @@ impl Service {
                 if let Some(mail) = &mail {
                     after.mail = mail.into();
                 }
+                match &change.language {
+                    Change::Keep => {}
+                    Change::Clear => after.language = None,
+                    Change::Set(tag) => after.language = Some(tag.clone()),
+                }
                 match change.disabled {
                     Some(true) => (after.disabled_at, after.links_from) = (before.disabled_at.or(Some(now)), Some(now)),
                     Some(false) => after.disabled_at = None,
                     None => {}
                 }
                 keep_an_admin(tx, &before, &after)?;
+                accounts::update(tx, &before, &after)?;
+                // Afterwards: whoever signs in meanwhile waits for the row, and finds it disabled.
                 if after.disabled_at.is_some() {
                     accounts::take_back_everything(tx, id, now)?;
                 }
-                accounts::update(tx, &before, &after)?;
+                if after.links_from != before.links_from {
+                    sign_in::remove_links(tx, id)?;
+                }
                 change.sites.as_ref().map_or(Ok(()), |sites| accounts::replace_sites(tx, id, sites))
             })
             .await

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use argon2::{Argon2, PasswordHasher};
-
 use super::Service;
 use super::access::{Access, Credentials};
+use crate::domain::comment::Via;
 use crate::domain::email::Email;
 use crate::domain::ids::{AccountId, SiteId};
 use crate::domain::mail_choice::{MailChoice, MailMode};
+use crate::domain::password::Password;
 use crate::error::Error;
 use crate::keys::{Keys, Place, Sealer, access_token_hash};
 use crate::storage::accounts::{self, Account, Role, Scope};
@@ -27,7 +27,7 @@ pub struct NewAccount {
     /// The sites they look after.
     pub sites: Vec<SiteId>,
     /// For signing in on the page; none: tokens only.
-    pub password: Option<String>,
+    pub password: Option<Password>,
 }
 
 /// What the maker of an account may say beyond that.
@@ -37,6 +37,31 @@ pub(super) struct Details {
     pub name: Option<String>,
     /// How it is told of waiting comments.
     pub mail: Option<MailChoice>,
+    /// Whether a mail invites it to choose a password.
+    pub is_invited: bool,
+}
+
+/// An account on its way into the database, with what is sealed there.
+pub(super) struct Unsealed {
+    pub account: Account,
+    email: Email,
+    hashes: Vec<Vec<u8>>,
+    sites: Vec<SiteId>,
+}
+
+impl Unsealed {
+    /// Seals the address and adds the account. [`Error::Conflict`] when the address has one already.
+    pub fn insert(&self, tx: &mut Tx<'_>, keys: &Keys) -> Result<(), Error> {
+        let mut account = self.account.clone();
+        let sealer = sealer_in(tx, keys)?;
+        (account.email_sealed, account.email_hash) =
+            sealer.seal_email(email_place(&account.id), self.email.as_str())?;
+        // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
+        if accounts::find_by_email(tx.conn(), &self.hashes)?.is_some() {
+            return Err(accounts::address_is_taken());
+        }
+        accounts::insert(tx, &account, &self.sites)
+    }
 }
 
 /// What seals with the key that the database uses now. Asked inside the transaction that stores what is sealed: a rotation
@@ -61,34 +86,45 @@ impl Service {
     }
 
     pub(super) async fn insert_account(&self, new: NewAccount, details: Details) -> Result<AccountId, Error> {
-        let id = AccountId(self.ids.next());
-        let mode = if new.role == Role::Moderator { MailMode::Each } else { MailMode::None };
-        let hashes = self.keys.email_hashes(&new.email);
-        let mut account = Account {
-            id,
+        let invitation = if details.is_invited { self.invitation() } else { None };
+        let new = self.unsealed(new, details).await?;
+        let (id, keys) = (new.account.id, self.keys.clone());
+        self.db
+            .write(move |tx| {
+                new.insert(tx, &keys)?;
+                if let Some(mut mail) = invitation.clone() {
+                    mail.account_id = Some(id);
+                    tx.enqueue(mail);
+                }
+                Ok(id)
+            })
+            .await
+    }
+
+    pub(super) async fn unsealed(&self, new: NewAccount, details: Details) -> Result<Unsealed, Error> {
+        let NewAccount { email, role, sites, password } = new;
+        let mode = if role == Role::Moderator { MailMode::Each } else { MailMode::None };
+        let password_hash = match password {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
+        let account = Account {
+            id: AccountId(self.ids.next()),
             email_sealed: Vec::new(),
             email_hash: Vec::new(),
-            name: details.name.unwrap_or_else(|| new.email.as_str().split('@').next().unwrap_or_default().to_owned()),
-            role: new.role,
-            password_hash: new.password.as_deref().map(hash_password).transpose()?,
+            name: details.name.unwrap_or_else(|| email.as_str().split('@').next().unwrap_or_default().to_owned()),
+            role,
+            password_hash,
             mail: (&details.mail.unwrap_or(MailChoice { mode, quiet: None })).into(),
             created_at: self.clock.now(),
             disabled_at: None,
             links_from: None,
+            language: None,
+            totp_sealed: None,
+            totp_pending: None,
+            totp_step: None,
         };
-        let keys = self.keys.clone();
-        self.db
-            .write(move |tx| {
-                let sealer = sealer_in(tx, &keys)?;
-                (account.email_sealed, account.email_hash) = sealer.seal_email(email_place(&id), new.email.as_str())?;
-                // The database tells equal hashes; that two hashes under two keys are one address, it cannot know.
-                if accounts::find_by_email(tx.conn(), &hashes)?.is_some() {
-                    return Err(accounts::address_is_taken());
-                }
-                accounts::insert(tx, &account, &new.sites)
-            })
-            .await?;
-        Ok(id)
+        Ok(Unsealed { account, hashes: self.keys.email_hashes(&email), email, sites })
     }
 
     /// The account with this address.
@@ -131,13 +167,6 @@ impl Service {
             self.db.write(move |tx| accounts::touch_token(tx, token.id, now)).await?;
         }
         let access = Access { account: account.id, name: account.name, role: account.role, sites };
-        Ok(Some(Credentials { access, scope: Scope::stored(&token.scope), ends_at: token.expires_at }))
+        Ok(Some(Credentials { access, scope: Scope::stored(&token.scope), ends_at: token.expires_at, via: Via::Api }))
     }
-}
-
-/// Argon2id with its default cost (19 MiB, two passes: OWASP's first choice), as a PHC string.
-fn hash_password(password: &str) -> Result<String, Error> {
-    let hash =
-        Argon2::default().hash_password(password.as_bytes()).map_err(|cause| Error::internal(cause.to_string()))?;
-    Ok(hash.to_string())
 }

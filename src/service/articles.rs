@@ -24,13 +24,15 @@ pub struct RawArticle {
     pub url: Change<String>,
     /// Closed or opened by hand; null: by its age again.
     pub closed: Change<bool>,
+    /// Whether visitors may change nothing on it.
+    pub read_only: Option<bool>,
 }
 
 impl RawArticle {
     /// Parses it; all faults at once. `site` owns its addresses.
     fn parse(self, service: &Service, site: &Site, mut faults: Vec<Fault>) -> Result<ArticleChange, Error> {
         let rules = &service.rules.fields;
-        let mut change = ArticleChange { closed: None, title: None, url: None };
+        let mut change = ArticleChange { read_only: self.read_only, ..ArticleChange::default() };
         let long = |text: &str, field: &'static str, most: usize| {
             (text.chars().count() > most).then(|| Fault::too_long(field, most, "characters"))
         };
@@ -92,9 +94,15 @@ impl Service {
         self.sites.by_id(article.site_id).ok()?.settings.closes_at(article.created_at)
     }
 
+    /// Whether visitors may change nothing on an article: no comments, no edits, no votes. Their right to delete what they
+    /// wrote stays.
+    pub fn is_read_only(&self, article: &Article) -> bool {
+        article.read_only || self.sites.by_id(article.site_id).is_ok_and(|site| site.settings.read_only)
+    }
+
     /// Whether an article takes no comments (any more).
     pub fn is_closed(&self, article: &Article, now: Timestamp) -> bool {
-        article.closed || self.closes_at(article).is_some_and(|at| at <= now)
+        article.closed || self.is_read_only(article) || self.closes_at(article).is_some_and(|at| at <= now)
     }
 
     /// Makes an article known, or changes the one that is there; says whether it was made.

@@ -3,6 +3,7 @@
 //! only counted from other rows have no field, so that they cannot leave; the order of the fields is that of the structs.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use super::Service;
 use super::private_fields::Sender;
 use super::rulebook::{read_draft, unpacked};
 use crate::domain::comment::{Action, Badge, HoldReason, Status, Via};
+use crate::domain::feedback::FlagReason;
 use crate::domain::ids::{AccountId, ArticleId, AuthorId, CommentId, EventId, RuleId, SiteId};
 use crate::domain::mail_choice::MailChoice;
 use crate::domain::rules::draft::Draft;
@@ -23,6 +25,7 @@ use crate::storage::authors::Author;
 use crate::storage::comments::{Comment, Text};
 use crate::storage::events::Event;
 use crate::storage::export::{self as stored, PAGE, StoredSite};
+use crate::storage::feedback::{self, Flag};
 use crate::storage::rules::StoredRule;
 
 /// One line.
@@ -71,6 +74,10 @@ enum Record<'a> {
         url: Option<&'a str>,
         closed: bool,
         kept_open: bool,
+        /// How many reacted, by name.
+        reactions: BTreeMap<String, i64>,
+        alias_of: Option<ArticleId>,
+        read_only: bool,
         created_at: Timestamp,
     },
     Author {
@@ -120,7 +127,16 @@ struct CommentRecord<'a> {
     pinned: bool,
     votes_up: i32,
     votes_down: i32,
+    flags: Vec<FlagRecord<'a>>,
     created_at: Timestamp,
+}
+
+/// What a reader said against a comment.
+#[derive(Serialize)]
+struct FlagRecord<'a> {
+    reason: FlagReason,
+    note: Option<&'a str>,
+    at: Timestamp,
 }
 
 /// One version of what an author wrote, as typed and as rendered.
@@ -221,9 +237,13 @@ impl Service {
 }
 
 impl Service {
-    /// A comment as it stands in the export.
-    pub(super) fn exported_comment(&self, row: &Comment) -> Result<Box<serde_json::value::RawValue>, Error> {
-        serde_json::value::to_raw_value(&self.export().comment(row)?).map_err(Error::internal)
+    /// A comment and what was said against it, as they stand in the export.
+    pub(super) fn exported_comment(
+        &self,
+        row: &Comment,
+        flags: &[Flag],
+    ) -> Result<Box<serde_json::value::RawValue>, Error> {
+        serde_json::value::to_raw_value(&self.export().comment(row, flags)?).map_err(Error::internal)
     }
 }
 
@@ -259,16 +279,26 @@ impl Export<'_> {
                 Part::of(&rows, |(row, sites)| Ok((row.id.0, self.account(row, sites)?)))
             }
             Kind::Articles => {
-                let rows = db.read(move |conn| stored::articles(conn, ArticleId(after))).await?;
-                Part::of(&rows, |row| Ok((row.id.0, article(row))))
+                let read = db.read(move |conn| {
+                    let rows = stored::articles(conn, ArticleId(after))?;
+                    let ids: Vec<ArticleId> = rows.iter().map(|row| row.id).collect();
+                    Ok((rows, feedback::reaction_counts_of(conn, &ids)?))
+                });
+                let (rows, counts) = read.await?;
+                Part::of(&rows, |row| Ok((row.id.0, article(row, counts.get(&row.id)))))
             }
             Kind::Authors => {
                 let rows = db.read(move |conn| stored::authors(conn, AuthorId(after))).await?;
                 Part::of(&rows, |row| Ok((row.id.0, author(row))))
             }
             Kind::Comments => {
-                let rows = db.read(move |conn| stored::comments(conn, CommentId(after))).await?;
-                Part::of(&rows, |row| Ok((row.id.0, self.comment(row)?)))
+                let read = db.read(move |conn| {
+                    let rows = stored::comments(conn, CommentId(after))?;
+                    let ids: Vec<CommentId> = rows.iter().map(|row| row.id).collect();
+                    Ok((rows, feedback::flags_of_all(conn, &ids)?))
+                });
+                let (rows, flags) = read.await?;
+                Part::of(&rows, |row| Ok((row.id.0, self.comment(row, flags.get(&row.id).map_or(&[], Vec::as_slice))?)))
             }
             Kind::Events => {
                 let rows = db.read(move |conn| stored::events(conn, EventId(after))).await?;
@@ -291,7 +321,7 @@ impl Export<'_> {
         })
     }
 
-    fn comment<'a>(&self, row: &'a Comment) -> Result<Record<'a>, Error> {
+    fn comment<'a>(&self, row: &'a Comment, flags: &'a [Flag]) -> Result<Record<'a>, Error> {
         let (email, Sender { address, user_agent }) = self.service.opened(&row.sealed());
         Ok(Record::Comment(Box::new(CommentRecord {
             id: row.id,
@@ -322,6 +352,7 @@ impl Export<'_> {
             pinned: row.pinned,
             votes_up: row.votes_up,
             votes_down: row.votes_down,
+            flags: flags.iter().map(flag).collect(),
             created_at: row.created_at,
         })))
     }
@@ -356,7 +387,11 @@ fn rule<'a>(row: &StoredRule, words: Option<&[u8]>) -> Result<Record<'a>, Error>
     })
 }
 
-fn article(row: &Article) -> Record<'_> {
+fn flag(flag: &Flag) -> FlagRecord<'_> {
+    FlagRecord { reason: flag.reason, note: flag.note.as_deref(), at: flag.at }
+}
+
+fn article<'a>(row: &'a Article, reactions: Option<&BTreeMap<String, i64>>) -> Record<'a> {
     Record::Article {
         id: row.id,
         site_id: row.site_id,
@@ -365,6 +400,9 @@ fn article(row: &Article) -> Record<'_> {
         url: row.url.as_deref(),
         closed: row.closed,
         kept_open: row.kept_open,
+        reactions: reactions.cloned().unwrap_or_default(),
+        alias_of: row.alias_of,
+        read_only: row.read_only,
         created_at: row.created_at,
     }
 }

@@ -241,6 +241,7 @@ mod tests {
             to_status: Some(Status::Pending),
             via: Via::Api,
             reason: None,
+            article_id: None,
         }
     }
 

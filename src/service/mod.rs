@@ -4,17 +4,24 @@
 
 pub mod access;
 pub mod account_changes;
+pub mod account_links;
 pub mod accounts;
+pub mod aliases;
 pub mod articles;
 pub mod copy;
+pub mod edits;
 pub mod erasure;
 pub mod export;
+pub mod feedback;
+mod filing;
 mod in_flight;
 pub mod mail_links;
 pub mod mails;
 pub mod moderation;
 pub mod notifications;
 pub mod own;
+pub mod own_account;
+pub mod passwords;
 pub mod people;
 pub mod private_fields;
 pub mod replay;
@@ -23,6 +30,7 @@ pub mod retention;
 pub mod rotation;
 pub mod rulebook;
 pub mod rules;
+pub mod sessions;
 pub mod site_changes;
 pub mod sites;
 pub mod submission;
@@ -82,8 +90,14 @@ pub struct Rules {
     pub people: PeopleCeilings,
     /// How long what is personal stays, where a site says nothing else.
     pub retention: Retention,
+    /// A comment that comes sooner after its form was opened was not written by a person.
+    pub too_fast: Duration,
     /// Where webhooks may lead.
     pub reach: Arc<Reach>,
+    /// A session ends when nobody has used it for so long,
+    pub session_idle: Duration,
+    /// and after so long in any case.
+    pub session_life: Duration,
 }
 
 /// Everything that use cases work with. One for the whole process.
@@ -104,6 +118,10 @@ pub struct Service {
     pub webhooks: WebhookDirectory,
     /// Settings.
     pub rules: Rules,
+    /// What hashes passwords.
+    pub passwords: passwords::Passwords,
+    /// Articles whose votes were shown a moment ago.
+    votes_shown: feedback::VotesShown,
     /// Requests with an idempotency key that are being worked on.
     in_flight: in_flight::InFlight,
 }
@@ -132,7 +150,8 @@ impl Service {
         let ids = Ids::new(clock.clone());
         let (sites, rulebook) = (SiteDirectory::default(), RuleBook::new(rules.thresholds));
         let (webhooks, in_flight) = (WebhookDirectory::default(), in_flight::InFlight::default());
-        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, in_flight }
+        let (passwords, votes_shown) = (passwords::Passwords::default(), feedback::VotesShown::default());
+        Self { db, keys, clock, ids, sites, rulebook, webhooks, rules, passwords, votes_shown, in_flight }
     }
 
     /// An entry of the event log about a comment.
@@ -148,6 +167,7 @@ impl Service {
             to_status: Some(comment.status),
             via: actor.via,
             reason: None,
+            article_id: Some(comment.article_id),
         }
     }
 

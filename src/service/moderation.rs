@@ -8,12 +8,13 @@ use super::access::Access;
 use super::own::Patch;
 use super::{Actor, Service};
 use crate::domain::comment::{Action, Decision, Status, Transition, Via, transition};
+use crate::domain::fault::Fault;
 use crate::domain::ids::{AccountId, CommentId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::storage::Tx;
 use crate::storage::comments::{self, Comment, StateChange};
 use crate::storage::events::Event;
+use crate::storage::{Tx, pins};
 
 /// Who moderates, and by which way.
 #[derive(Debug, Clone)]
@@ -48,6 +49,15 @@ pub struct Order {
     pub decision: Decision,
     /// For the event log.
     pub reason: Option<String>,
+}
+
+/// What a moderator changes of a comment beside its state.
+#[derive(Debug, Clone, Default)]
+pub struct Correction {
+    /// Its text.
+    pub patch: Patch,
+    /// Whether it comes before all others of its article.
+    pub pinned: Option<bool>,
 }
 
 /// An order, who gave it, and when.
@@ -184,24 +194,45 @@ impl Service {
             .await
     }
 
-    /// Corrects a comment's text.
+    /// Corrects a comment's text, pins it or takes the pin away. [`Error::Invalid`] for a pin on a reply,
+    /// [`Error::Conflict`] when as many are pinned as can be.
     pub async fn correct(
         self: &Arc<Self>,
         authority: Authority,
         target: Target,
-        patch: Patch,
+        correction: Correction,
     ) -> Result<Comment, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let comment = visible_to(tx, &authority.access, &target)?;
-                let text = service.patched(&comment.text(), &patch, now);
-                let after =
-                    comments::change(tx, &comment, &StateChange { text: Some(text), ..StateChange::default() })?;
-                service.record(tx, &comment, service.event(&comment, authority.actor(now), Action::Corrected));
-                Ok(after)
+                let mut comment = visible_to(tx, &authority.access, &target)?;
+                if correction.pinned.is_none() || !correction.patch.is_empty() {
+                    let text = service.patched(&comment.text(), &correction.patch, now);
+                    let change = StateChange { text: Some(text), ..StateChange::default() };
+                    let after = comments::change(tx, &comment, &change)?;
+                    service.record(tx, &comment, service.event(&comment, authority.actor(now), Action::Corrected));
+                    comment = after;
+                }
+                match correction.pinned.filter(|pinned| *pinned != comment.pinned) {
+                    Some(pinned) => service.pin(tx, &comment, (pinned, authority.actor(now))),
+                    None => Ok(comment),
+                }
             })
             .await
+    }
+
+    fn pin(&self, tx: &mut Tx<'_>, comment: &Comment, (pinned, actor): (bool, Actor)) -> Result<Comment, Error> {
+        if pinned && comment.parent_id.is_some() {
+            let root = "Only a comment that answers no other can be pinned.";
+            return Err(Error::Invalid(vec![Fault::new("pinned", "not_a_root", root)]));
+        }
+        if pinned && pins::of(tx.conn(), comment.article_id)?.len() >= pins::MOST_PINNED {
+            return Err(Error::conflict("Three comments of this article are pinned already. Take one pin away first."));
+        }
+        let after = pins::set(tx, comment, pinned)?;
+        let action = if pinned { Action::Pinned } else { Action::Unpinned };
+        self.record(tx, &after, self.event(&after, actor, action));
+        Ok(after)
     }
 
     /// Removes a comment for good.

@@ -2,7 +2,6 @@
 //! site; an administrator exports and erases by address. Asking for the link costs the same whether the address is known or
 //! not, because nobody looks before the mail is made.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use uuid::Uuid;
 
 use super::accounts::sealer_in;
 use super::erasure::Eraser;
-use super::own::{Edit, Edited, Patch};
 use super::private_fields::Sender;
-use super::{Actor, Service, outside_status};
+use super::{Service, outside_status};
 use crate::domain::comment::Via;
 use crate::domain::email::Email;
 use crate::domain::ids::{ArticleId, CommentId, OutboxId, SiteId};
@@ -25,7 +23,7 @@ use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
 use crate::storage::outbox::{Kind, OutboxRow};
 use crate::storage::people::{self, PersonRequest, Subscriber, Whose};
-use crate::storage::{Conn, Tx};
+use crate::storage::{Conn, Tx, feedback};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -45,6 +43,14 @@ pub struct Person {
     /// The address.
     pub email: Email,
     whose: Whose,
+}
+
+impl Person {
+    /// Whether a comment is theirs.
+    pub(super) fn wrote(&self, comment: &Comment) -> bool {
+        let hash = comment.email_hash.as_ref();
+        comment.site_id == self.site && hash.is_some_and(|hash| self.whose.hashes.contains(hash))
+    }
 }
 
 /// A page of what a person wrote.
@@ -170,36 +176,9 @@ impl Service {
         let person = person.clone();
         self.db
             .read(move |conn| {
-                let comment = comments::find(conn, id)?.filter(|comment| is_theirs(&person, comment));
+                let comment = comments::find(conn, id)?.filter(|comment| person.wrote(comment));
                 let found = with_articles(conn, comment.into_iter().collect())?;
                 found.into_iter().next().ok_or(Error::NotFound)
-            })
-            .await
-    }
-
-    /// Corrects one of their comments as its author does, whenever that is.
-    pub async fn correct_of_person(
-        self: &Arc<Self>,
-        person: &Person,
-        id: CommentId,
-        (patch, client): (Patch, IpAddr),
-    ) -> Result<Edited, Error> {
-        let (service, person, now) = (self.clone(), person.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                let comment = theirs(tx, &person, id)?;
-                service.edit_own_in(tx, comment, &Edit { patch: &patch, client, now })
-            })
-            .await
-    }
-
-    /// Erases one of their comments.
-    pub async fn erase_of_person(self: &Arc<Self>, person: &Person, id: CommentId) -> Result<(), Error> {
-        let (service, person, now) = (self.clone(), person.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                let comment = theirs(tx, &person, id)?;
-                service.erase_in(tx, &[comment], Actor::author(now))
             })
             .await
     }
@@ -285,9 +264,15 @@ impl Service {
         let mut after = CommentId(Uuid::nil());
         loop {
             let (whose, from) = (whose.clone(), after);
-            let page = self.db.read(move |conn| people::comments_of(conn, &whose, from, PAGE)).await?;
+            let read = self.db.read(move |conn| {
+                let page = people::comments_of(conn, &whose, from, PAGE)?;
+                let ids: Vec<CommentId> = page.iter().map(|comment| comment.id).collect();
+                Ok((page, feedback::flags_of_all(conn, &ids)?))
+            });
+            let (page, flags) = read.await?;
             for comment in &page {
-                out.add(&self.exported_comment(comment)?)?;
+                let flags = flags.get(&comment.id).map_or(&[][..], Vec::as_slice);
+                out.add(&self.exported_comment(comment, flags)?)?;
             }
             match page.last().filter(|_| i64::try_from(page.len()).is_ok_and(|len| len == PAGE)) {
                 Some(last) => after = last.id,
@@ -322,15 +307,6 @@ impl JsonList {
         self.bytes.extend_from_slice(b"]}");
         self.bytes
     }
-}
-
-fn is_theirs(person: &Person, comment: &Comment) -> bool {
-    let hash = comment.email_hash.as_ref();
-    comment.site_id == person.site && hash.is_some_and(|hash| person.whose.hashes.contains(hash))
-}
-
-fn theirs(tx: &mut Tx<'_>, person: &Person, id: CommentId) -> Result<Comment, Error> {
-    comments::find_to_change(tx, id)?.filter(|comment| is_theirs(person, comment)).ok_or(Error::NotFound)
 }
 
 fn subscription(conn: &mut Conn, person: &Person) -> Result<Option<Subscriber>, Error> {

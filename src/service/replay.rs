@@ -10,7 +10,7 @@ use super::rulebook::{Sets, unpacked};
 use super::rules::PATTERNS_MAX;
 use crate::domain::comment::{HoldReason, Status};
 use crate::domain::ids::{AuthorId, CommentId, RuleId, SiteId};
-use crate::domain::policy::{Facts, Verdict, judge};
+use crate::domain::policy::{Facts, FormSign, Verdict, judge};
 use crate::domain::rules::compiled::Rule;
 use crate::domain::rules::draft::Draft;
 use crate::domain::rules::judge::RuleSet;
@@ -245,7 +245,7 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn under(&self, rules: &RuleSet) -> (Verdict, bool) {
-        let ruling = rules.judge(self.subject);
+        let ruling = rules.judge_by(self.subject, self.site.settings.thresholds(rules.thresholds));
         let lacks_address = ruling.lacks_address;
         (judge(self.site.policy, self.facts, ruling), lacks_address)
     }
@@ -306,7 +306,9 @@ fn history(author: Option<&Author>, own: Status) -> History {
 fn facts(comment: &Comment, history: History) -> Facts {
     let reasons = comment.hold_reasons();
     let told = |code: &str| reasons.iter().any(|reason| reason.code == code);
-    Facts { trusted: history.approved > 0, honeypot: told("honeypot"), flooded: told("email_rate"), edit: false }
+    let form = reasons.iter().find_map(|reason| FormSign::from_code(&reason.code)).unwrap_or_default();
+    let (honeypot, flooded) = (told("honeypot"), told("email_rate"));
+    Facts { trusted: history.approved > 0, honeypot, flooded, form, edit: false }
 }
 
 /// The lists of stored rules. One that is not a rule of this site is not found.

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use super::Service;
 use super::accounts::email_place;
 use super::notifications::subscriber_place;
+use super::own_account::pending_place;
 use super::private_fields::{comment_email_place, comment_sender_place};
+use super::sessions::totp_place;
 use super::webhooks::webhook_place;
 use crate::domain::ids::{CommentId, SubscriberId};
 use crate::error::Error;
@@ -15,7 +17,7 @@ use crate::keys::{Place, Sealer, key_id};
 use crate::storage::accounts::{self, Account};
 use crate::storage::meta::KEY_CHECK as USED;
 use crate::storage::people::{self, Subscriber};
-use crate::storage::reseal::{self, AccountFields, PAGE, PAGE_ROWS, PrivateFields};
+use crate::storage::reseal::{self, AccountFields, PAGE, PAGE_ROWS, PrivateFields, TotpSecret};
 use crate::storage::webhooks::{self, Webhook};
 use crate::storage::{Conn, meta, neighbours};
 
@@ -125,6 +127,7 @@ impl Service {
         };
         for account in &accounts {
             count(&account.email_sealed);
+            [&account.totp_sealed, &account.totp_pending].into_iter().flatten().for_each(|sealed| count(sealed));
         }
         for webhook in &webhooks {
             count(&webhook.private_sealed);
@@ -193,8 +196,8 @@ impl Service {
         Ok(())
     }
 
-    /// Seals the private fields of the next comments and subscribers with the current key, in one transaction that also says how far it
-    /// came. Accounts and webhooks come with the first of them.
+    /// Seals the private fields of the next comments and subscribers with the current key, in one transaction that also says
+    /// how far it came. Accounts and webhooks come with the first of them.
     pub async fn reseal_some(&self) -> Result<Batch, Error> {
         let read = self.db.read(Read::of).await?;
         let Read { after, accounts, webhooks, comments, subscribers } = read;
@@ -206,11 +209,12 @@ impl Service {
             comments.last().map_or(comment, |row| row.id).to_string(),
             subscribers.last().map_or(subscriber, |row| row.id).to_string(),
         );
-        let (mut new_accounts, mut new_comments) = (Vec::new(), Vec::new());
+        let (mut new_accounts, mut new_secrets) = (Vec::new(), Vec::new());
+        let (mut new_webhooks, mut new_subscribers, mut new_comments) = (Vec::new(), Vec::new(), Vec::new());
         for account in accounts {
+            new_secrets.extend(self.totp_resealed(&account, &sealer, &mut batch)?);
             new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
-        let (mut new_webhooks, mut new_subscribers) = (Vec::new(), Vec::new());
         for webhook in webhooks {
             new_webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
         }
@@ -223,14 +227,17 @@ impl Service {
                 new_comments.push((before, after));
             }
         }
-        let changes = new_accounts.len() + new_webhooks.len() + new_comments.len() + new_subscribers.len();
+        let changes =
+            [new_accounts.len(), new_secrets.len(), new_webhooks.len(), new_subscribers.len(), new_comments.len()];
+        let changes: usize = changes.iter().sum();
         let written = self
             .db
             .write(move |tx| {
                 if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
                     return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
                 }
-                let mut written = reseal::replace_accounts(tx, &new_accounts)? + reseal::replace(tx, &new_comments)?;
+                let mut written = reseal::replace_accounts(tx, &new_accounts, &new_secrets)?;
+                written += reseal::replace(tx, &new_comments)?;
                 for (webhook, after) in &new_webhooks {
                     written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
                 }
@@ -238,8 +245,7 @@ impl Service {
                     written += usize::from(people::reseal_subscriber(tx, before, after)?);
                 }
                 if is_last {
-                    meta::remove(tx, PEOPLE)?;
-                    meta::remove(tx, CURSOR)?;
+                    [PEOPLE, CURSOR].iter().try_for_each(|fact| meta::remove(tx, fact))?;
                 } else {
                     meta::put(tx, CURSOR, &next.0)?;
                     meta::put(tx, PEOPLE, &next.1)?;
@@ -281,6 +287,20 @@ impl Service {
         let Some(address) = self.taken_out(place, &account.email_sealed, batch) else { return Ok(None) };
         let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
         Ok(Some(AccountFields { id: account.id, before: account.email_sealed, email_sealed, email_hash }))
+    }
+
+    /// The secrets of one-time codes, the one in use and the one that waits to be confirmed.
+    fn totp_resealed(&self, account: &Account, sealer: &Sealer, batch: &mut Batch) -> Result<Vec<TotpSecret>, Error> {
+        let (used, pending) = (totp_place(&account.id), pending_place(&account.id));
+        let mut changes = Vec::new();
+        for (place, sealed, is_pending) in [(used, &account.totp_sealed, false), (pending, &account.totp_pending, true)]
+        {
+            let Some(before) = sealed else { continue };
+            let Some(secret) = self.taken_out(place, before, batch).map(zeroize::Zeroizing::new) else { continue };
+            let sealed = sealer.seal(place, &secret)?;
+            changes.push(TotpSecret { id: account.id, is_pending, before: before.clone(), sealed });
+        }
+        Ok(changes)
     }
 
     fn webhook_resealed(

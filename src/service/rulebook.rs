@@ -194,7 +194,8 @@ impl Service {
 
     /// Where a text goes, and why: the one judgement over submissions and edits.
     pub(super) fn verdict(&self, site: &Site, facts: Facts, subject: &Subject<'_>) -> Verdict {
-        judge(site.policy, facts, self.rulebook.of(site.id).judge(subject))
+        let rules = self.rulebook.of(site.id);
+        judge(site.policy, facts, rules.judge_by(subject, site.settings.thresholds(rules.thresholds)))
     }
 }
 

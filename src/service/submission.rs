@@ -1,37 +1,25 @@
-//! Taking a comment: first [`Service::prepare`] looks at everything that can be wrong with it, then the caller asks the
-//! rate limits, then [`Service::store`] writes it with its event, its work and the answer to be repeated, in one
-//! transaction.
+//! What is sent: [`Service::prepare`] looks at everything that can be wrong with it. Then the caller asks the rate limits, and
+//! [`Service::store`] (`filing.rs`) writes it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::Service;
 use super::in_flight::Turn;
-use super::private_fields::{Private, Sender};
-use super::{Actor, Service, outside_status};
-use crate::domain::comment::{Action, Status};
-use crate::domain::email::Email;
+use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
-use crate::domain::listing::ReadingPath;
-use crate::domain::policy::Facts;
-use crate::domain::render::{RENDERER, render};
-use crate::domain::rules::judge::Decided;
-use crate::domain::rules::subject::Subject;
 use crate::domain::site::{ArticlePolicy, Site};
 use crate::domain::submission::{RawSubmission, Submission, in_order, unknown_parent};
 use crate::domain::text::double_form;
 use crate::domain::time::Timestamp;
-use crate::domain::web::{Origin, WebAddress};
+use crate::domain::web::Origin;
 use crate::error::Error;
-use crate::keys::{Keys, Sealer};
-use crate::storage::arrivals::Arrival;
-use crate::storage::articles::NewArticle;
-use crate::storage::comments::{self, Comment, Parent, reasons_json};
+use crate::storage::comments::{self, Parent};
 use crate::storage::idempotency::{self, Remembered};
-use crate::storage::{Conn, Tx, articles, authors};
+use crate::storage::{Conn, articles, authors};
 
 /// What comes with the form's fields.
 #[derive(Debug, Clone, Default)]
@@ -85,64 +73,27 @@ pub struct Receipt {
     pub status: Status,
 }
 
-impl Receipt {
-    fn of(comment: &Comment) -> Self {
-        Self {
-            id: comment.id,
-            site_id: comment.site_id,
-            author_id: comment.author_id,
-            parent_id: comment.parent_id,
-            depth: comment.depth,
-            name: comment.name.clone(),
-            website: comment.website.clone(),
-            body_html: comment.body_html.clone(),
-            created_at: comment.created_at.0,
-            status: outside_status(comment.status),
-        }
-    }
-}
-
 /// A legal comment that is not stored yet.
 pub struct Draft {
-    site: Arc<Site>,
-    submission: Submission,
-    envelope: Envelope,
-    author: Option<authors::Author>,
-    parent: Option<Parent>,
-    idempotency: Option<IdempotencyRequest>,
+    pub(super) site: Arc<Site>,
+    pub(super) submission: Submission,
+    pub(super) envelope: Envelope,
+    pub(super) author: Option<authors::Author>,
+    pub(super) parent: Option<Parent>,
+    pub(super) idempotency: Option<IdempotencyRequest>,
     /// Keyed hash of the e-mail address, if there is one, for its ring.
     pub email_hash: Option<[u8; 16]>,
-    text_hashes: Vec<Vec<u8>>,
-    turn: Option<Turn>,
+    pub(super) text_hashes: Vec<Vec<u8>>,
+    pub(super) turn: Option<Turn>,
 }
 
-impl Draft {
-    fn facts(&self, calm: bool) -> Facts {
-        let trusted = self.author.is_some_and(|author| author.approved > 0);
-        Facts { trusted, honeypot: self.submission.honeypot, flooded: !calm, edit: false }
-    }
-
-    /// What rules look at. Whoever comes without a valid author token has no history.
-    fn subject<'a>(&'a self, body_html: &'a str, at: Timestamp) -> Subject<'a> {
-        Subject {
-            name: self.submission.name.as_str(),
-            email: self.submission.email.as_ref().map(Email::as_str),
-            email_is_hidden: false,
-            website: self.submission.website.as_ref().map(WebAddress::as_str),
-            body: self.submission.body.as_str(),
-            body_html,
-            author: self.author.map(|author| author.history()).unwrap_or_default(),
-            address: self.envelope.client.map(IpNet::from),
-            at,
-        }
-    }
-}
-
+/// What a repeated request is known by.
 #[derive(Clone)]
-struct IdempotencyRequest {
+pub(super) struct IdempotencyRequest {
     /// Under every secret key, the current one's first; so are the request's.
-    key_hashes: Vec<Vec<u8>>,
-    request_hashes: Vec<Vec<u8>>,
+    pub key_hashes: Vec<Vec<u8>>,
+    /// Of all that it holds.
+    pub request_hashes: Vec<Vec<u8>>,
 }
 
 /// What [`Service::prepare`] found.
@@ -230,7 +181,7 @@ impl Service {
         }
     }
 
-    fn takes_replies(&self, parent: &Parent) -> bool {
+    pub(super) fn takes_replies(&self, parent: &Parent) -> bool {
         parent.status == Status::Approved && parent.depth + 1 < self.rules.max_depth
     }
 
@@ -241,153 +192,6 @@ impl Service {
         }
         let now = self.clock.now();
         self.db.read(move |conn| surroundings(conn, &wanted, now)).await
-    }
-
-    /// Writes a comment. `calm` says whether its e-mail address is below its ceiling; above it the comment is held without
-    /// a mail, and its sender cannot tell.
-    pub async fn store(self: &Arc<Self>, draft: Draft, calm: bool) -> Result<Receipt, Error> {
-        let now = self.clock.now();
-        let sealer = self.keys.sealer()?;
-        let body_html = render(&draft.submission.body);
-        let verdict = self.verdict(&draft.site, draft.facts(calm), &draft.subject(&body_html, now));
-        let mut comment = self.new_comment(&draft, body_html, now);
-        (comment.status, comment.visible) = (verdict.status, verdict.status == Status::Approved);
-        (comment.hold_reasons, comment.spam_score) = (reasons_json(&verdict.reasons)?, verdict.score);
-        let Envelope { address, user_agent, .. } = draft.envelope;
-        let email = draft.submission.email.as_ref().map(|email| email.as_str().to_owned());
-        let private = Private { email, sender: Sender { address, user_agent } };
-        private.seal_into(&mut comment, &sealer)?;
-        let mut new = NewComment {
-            article_key: draft.submission.article,
-            is_new_author: draft.author.is_none(),
-            idempotency: draft.idempotency,
-            tells: comment.status == Status::Pending && calm,
-            ruled: verdict.ruled,
-            text_hashes: draft.text_hashes,
-            comment,
-            private,
-            sealer,
-        };
-        let arrival = Arrival {
-            site: new.comment.site_id,
-            article: new.article_key.as_str().to_owned(),
-            text_hashes: new.text_hashes.clone(),
-            at: now,
-        };
-        let (service, turn) = (self.clone(), draft.turn);
-        let stored = self.db.write_arrival(Some(arrival), move |tx| service.store_in(tx, &mut new, now)).await;
-        drop(turn);
-        stored
-    }
-
-    /// The row of a comment that waits, but for what needs the database or a key.
-    fn new_comment(&self, draft: &Draft, body_html: String, now: Timestamp) -> Comment {
-        let submission = &draft.submission;
-        let id = CommentId(self.ids.next());
-        let path = ReadingPath::below(draft.parent.as_ref().map(|parent| parent.path.as_slice()), id);
-        let author_id = draft.author.map_or_else(|| AuthorId(self.ids.next()), |author| author.id);
-        Comment {
-            id,
-            site_id: draft.site.id,
-            article_id: ArticleId(self.ids.next()),
-            parent_id: submission.parent_id,
-            root_id: path.root().unwrap_or(id),
-            depth: draft.parent.as_ref().map_or(0, |parent| parent.depth + 1),
-            path: path.0,
-            status: Status::Pending,
-            visible: false,
-            author_id,
-            name: submission.name.as_str().to_owned(),
-            website: submission.website.as_ref().map(|website| website.as_str().to_owned()),
-            body: submission.body.as_str().to_owned(),
-            body_html,
-            renderer: RENDERER,
-            email_sealed: None,
-            email_hash: None,
-            sender_sealed: None,
-            article_title: submission.article_title.as_ref().map(|title| title.as_str().to_owned()),
-            article_url: submission.article_url.as_ref().map(|url| url.as_str().to_owned()),
-            waiting_edit: None,
-            replaced_text: None,
-            hold_reasons: "[]".to_owned(),
-            spam_score: None,
-            notify: submission.notify,
-            badge: None,
-            pinned: false,
-            votes_up: 0,
-            votes_down: 0,
-            score: 0,
-            reply_count: 0,
-            visible_children: 0,
-            version: 1,
-            text_hash: draft.text_hashes.first().cloned().unwrap_or_default(),
-            created_at: now,
-            edited_at: None,
-        }
-    }
-
-    fn store_in(&self, tx: &mut Tx<'_>, new: &mut NewComment, now: Timestamp) -> Result<Receipt, Error> {
-        let comment = &mut new.comment;
-        let receipt = Receipt::of(comment);
-        if let Some(request) = &new.idempotency {
-            let answer = Remembered {
-                site_id: comment.site_id,
-                key_hash: request.key_hashes.first().cloned().unwrap_or_default(),
-                request_hash: request.request_hashes.first().cloned().unwrap_or_default(),
-                comment_id: comment.id,
-                author_id: comment.author_id,
-                status: comment.status.number(),
-                answer: serde_json::to_string(&receipt).map_err(Error::internal)?,
-                created_at: now,
-            };
-            if !idempotency::remember(tx, &answer, &request.key_hashes)? {
-                let first = idempotency::find(tx.conn(), comment.site_id, &request.key_hashes, now)?;
-                return replay(&first.ok_or(Error::Busy)?, request);
-            }
-        }
-        let (id, site_id) = (comment.article_id, comment.site_id);
-        let article = NewArticle { id, site_id, key: &new.article_key, created_at: now };
-        let (article, used) = articles::find_or_make(tx, &article)?;
-        new.seal_for(used, &self.keys)?;
-        let comment = &mut new.comment;
-        comment.article_id = article.id;
-        if self.is_closed(&article, now) {
-            return Err(Error::Closed);
-        }
-        if comment.parent_id.is_some() {
-            // It was there a moment ago; a moderator may have been quicker.
-            let parent = find_parent(tx.conn(), comment.parent_id, Some(article.id))?;
-            if !parent.is_some_and(|parent| self.takes_replies(&parent)) {
-                return Err(Error::Invalid(vec![unknown_parent()]));
-            }
-        }
-        if comments::is_double(tx, article.id, &new.text_hashes, now)? {
-            return Err(Error::DuplicateComment);
-        }
-        if new.is_new_author {
-            let (approved, rejected, spam) = (0, 0, 0);
-            let (id, site_id) = (comment.author_id, comment.site_id);
-            tx.add_author(authors::Author { id, site_id, approved, rejected, spam, created_at: now });
-        }
-        comments::insert(tx, comment)?;
-        self.log_arrival(tx, comment, (new.ruled.as_ref(), now));
-        if new.tells {
-            tx.enqueue(self.tell_moderators(comment, now));
-        }
-        Ok(receipt)
-    }
-
-    /// Its coming, and what rules decided about it then.
-    fn log_arrival(&self, tx: &mut Tx<'_>, comment: &Comment, (ruled, now): (Option<&Decided>, Timestamp)) {
-        let mut event = self.event(comment, Actor::author(now), Action::Submitted);
-        event.from_status = None;
-        event.to_status = Some(if ruled.is_some() { Status::Pending } else { comment.status });
-        self.record(tx, comment, event);
-        if let Some(decided) = ruled {
-            let mut event = self.ruled(comment, decided, now);
-            event.from_status = Some(Status::Pending);
-            self.record(tx, comment, event);
-        }
     }
 }
 
@@ -401,52 +205,29 @@ fn surroundings(conn: &mut Conn, wanted: &Wanted, now: Timestamp) -> Result<Surr
     }
     if wanted.needs_article {
         let article = match &wanted.article {
-            Some(key) => articles::find(conn, wanted.site, key)?.map(|article| article.id),
+            Some(key) => articles::find(conn, wanted.site, key)?,
             None => None,
         };
         around.article_is_known = article.is_some();
-        around.parent = find_parent(conn, wanted.parent, article)?;
+        if let Some(article) = article {
+            let places = articles::places(conn, &article)?;
+            around.parent = find_parent(conn, wanted.parent, &places)?;
+        }
     }
     Ok(around)
 }
 
-/// A comment that only lacks its article.
-struct NewComment {
-    comment: Comment,
-    article_key: crate::domain::submission::ArticleKey,
-    is_new_author: bool,
-    idempotency: Option<IdempotencyRequest>,
-    tells: bool,
-    ruled: Option<Decided>,
-    text_hashes: Vec<Vec<u8>>,
-    private: Private,
-    /// What the private fields in `comment` were sealed with.
-    sealer: Sealer,
-}
-
-impl NewComment {
-    /// Seals it anew when another key is used now than a moment ago: a rotation was quicker. From here on none can be, it
-    /// waits for the end of the transaction that has read which key is used.
-    fn seal_for(&mut self, used: Option<String>, keys: &Keys) -> Result<(), Error> {
-        if let Some(used) = used.filter(|used| used != self.sealer.check_value()) {
-            self.sealer = keys.sealer_of(&used)?;
-            self.private.seal_into(&mut self.comment, &self.sealer)?;
-        }
-        Ok(())
-    }
-}
-
-/// The parent, if it is a comment of this article.
-fn find_parent(
+/// The parent, if it is a comment of this article, wherever its comments lie.
+pub(super) fn find_parent(
     conn: &mut Conn,
     parent: Option<CommentId>,
-    article: Option<ArticleId>,
+    places: &[ArticleId],
 ) -> Result<Option<Parent>, Error> {
-    let (Some(parent), Some(article)) = (parent, article) else { return Ok(None) };
-    Ok(comments::find_parent(conn, parent)?.filter(|found| found.article_id == article))
+    let Some(parent) = parent else { return Ok(None) };
+    Ok(comments::find_parent(conn, parent)?.filter(|found| places.contains(&found.article_id)))
 }
 
-fn replay(remembered: &Remembered, request: &IdempotencyRequest) -> Result<Receipt, Error> {
+pub(super) fn replay(remembered: &Remembered, request: &IdempotencyRequest) -> Result<Receipt, Error> {
     if !request.request_hashes.contains(&remembered.request_hash) {
         return Err(Error::IdempotencyKeyReused);
     }

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::conn::{Conn, on};
 use super::meta;
-use super::schema::{account_sites, accounts, sessions, tokens};
+use super::schema::{account_sites, accounts, one_time_links, sessions, tokens};
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
 use crate::domain::ids::{AccountId, SiteId, TokenId};
@@ -74,6 +74,14 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
     /// When it was last disabled or got another address: links in mails that were made until then are dead.
     pub links_from: Option<Timestamp>,
+    /// The language in which the desk speaks to them; none: that of their browser.
+    pub language: Option<String>,
+    /// The secret of their one-time codes, encrypted.
+    pub totp_sealed: Option<Vec<u8>>,
+    /// A new one that they have not confirmed yet.
+    pub totp_pending: Option<Vec<u8>>,
+    /// The step of the last code that was taken.
+    pub totp_step: Option<i64>,
 }
 
 impl Account {
@@ -199,6 +207,7 @@ pub fn update(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), 
         accounts::role.eq(after.role),
         accounts::disabled_at.eq(after.disabled_at),
         accounts::links_from.eq(after.links_from),
+        (before.language != after.language).then_some(accounts::language.eq(&after.language)),
         (before.mail != after.mail).then_some(&after.mail),
     );
     on!(tx.conn(), |c| diesel::update(accounts::table.find(before.id)).set(set).execute(c))?;
@@ -225,11 +234,12 @@ pub fn has_other_admin(conn: &mut Conn, id: AccountId) -> Result<bool, Error> {
     Ok(other.is_some())
 }
 
-/// Takes back every token of an account and ends its sessions.
+/// Takes back every token and link of an account and ends its sessions.
 pub fn take_back_everything(tx: &mut Tx<'_>, id: AccountId, now: Timestamp) -> Result<(), Error> {
     let valid = tokens::table.filter(tokens::account_id.eq(id)).filter(tokens::revoked_at.is_null());
     on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))?;
     on!(tx.conn(), |c| diesel::delete(sessions::table.filter(sessions::account_id.eq(id))).execute(c))?;
+    on!(tx.conn(), |c| diesel::delete(one_time_links::table.filter(one_time_links::account_id.eq(id))).execute(c))?;
     Ok(())
 }
 

@@ -78,10 +78,11 @@ mod postgres {
     pub fn look_ahead(c: &mut PgConn, arrivals: &[&Arrival]) -> Result<Known, Error> {
         let mut known = Known::default();
         let (sites, keys): (Vec<_>, Vec<_>) = arrivals.iter().map(|new| (new.site, new.article.as_str())).unzip();
-        // Perhaps more than was asked for, when a key is on several sites; never less.
+        // Perhaps more than was asked for, when a key is on several sites. Whoever comes by an alias asks alone.
         let found: Vec<(Article, Option<String>)> = articles::table
             .filter(articles::site_id.eq_any(sites))
             .filter(articles::key.eq_any(keys))
+            .filter(articles::alias_of.is_null())
             .select((Article::as_select(), meta::table.find(KEY_CHECK).select(meta::value).single_value()))
             .load(c)?;
         known.articles = found.into_iter().map(|found| ((found.0.site_id, found.0.key.clone()), found)).collect();

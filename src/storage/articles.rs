@@ -41,10 +41,48 @@ pub struct Article {
     pub created_at: Timestamp,
     /// Whether it was opened by hand: then it does not close by its age.
     pub kept_open: bool,
+    /// The article that its key leads to, if it is an alias; nothing else of it is seen then.
+    pub alias_of: Option<ArticleId>,
+    /// Since when.
+    pub alias_since: Option<Timestamp>,
+    /// Of an alias: its comments may still be on their way. Of an article: those of an alias may be on their way here.
+    pub merging: bool,
+    /// Of an alias: comments that were moved.
+    pub moved: i64,
+    /// Whether visitors may change nothing on it.
+    pub read_only: bool,
 }
 
-/// The article with this key.
+/// An article, and the alias by which it was found.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The article itself.
+    pub article: Article,
+    /// None: it was found by its own key.
+    pub alias: Option<ArticleId>,
+}
+
+impl Named {
+    /// What an answer about it is made from.
+    pub fn sources(&self) -> Vec<Source> {
+        std::iter::once(self.article.id).chain(self.alias).map(Source::Article).collect()
+    }
+}
+
+/// The article with this key, or that an alias of this key leads to.
 pub fn find(conn: &mut Conn, site: SiteId, key: &str) -> Result<Option<Article>, Error> {
+    Ok(find_named(conn, site, key)?.map(|named| named.article))
+}
+
+/// The same, and by which way.
+pub fn find_named(conn: &mut Conn, site: SiteId, key: &str) -> Result<Option<Named>, Error> {
+    let Some(row) = row(conn, site, key)? else { return Ok(None) };
+    let Some(of) = row.alias_of else { return Ok(Some(Named { article: row, alias: None })) };
+    Ok(by_ids(conn, &[of])?.remove(&of).map(|article| Named { article, alias: Some(row.id) }))
+}
+
+/// The row with this key, be it an article or an alias.
+pub(super) fn row(conn: &mut Conn, site: SiteId, key: &str) -> Result<Option<Article>, Error> {
     Ok(on!(conn, |c| articles::table
         .filter(articles::site_id.eq(site))
         .filter(articles::key.eq(key))
@@ -79,8 +117,10 @@ pub fn find_or_make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<(Article, O
         .select((Article::as_select(), meta::table.find(KEY_CHECK).select(meta::value).single_value()))
         .get_result(c)
         .optional())?;
-    if let Some(found) = found {
-        return Ok(found);
+    if let Some((found, used)) = found {
+        let Some(of) = found.alias_of else { return Ok((found, used)) };
+        let article = by_ids(tx.conn(), &[of])?.remove(&of);
+        return Ok((article.ok_or_else(|| Error::internal("an alias leads nowhere"))?, used));
     }
     Ok((make(tx, new)?, super::meta::get(tx.conn(), KEY_CHECK)?))
 }
@@ -99,6 +139,11 @@ fn make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
         version: 0,
         created_at: new.created_at,
         kept_open: false,
+        alias_of: None,
+        alias_since: None,
+        merging: false,
+        moved: 0,
+        read_only: false,
     };
     let made =
         on!(tx.conn(), |c| diesel::insert_into(articles::table).values(&article).on_conflict_do_nothing().execute(c))?;
@@ -110,11 +155,42 @@ fn make(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
     find(tx.conn(), site, key.as_str())?.ok_or_else(|| Error::internal("an article vanished"))
 }
 
-/// The articles with these ids.
+/// The articles with these ids; for an alias, whose comments may still be on their way, the one that it leads to.
 pub fn by_ids(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, Article>, Error> {
+    let mut found = rows(conn, ids)?;
+    let of: Vec<ArticleId> = found.values().filter_map(|row| row.alias_of).collect();
+    let led_to = rows(conn, &of)?;
+    for row in found.values_mut() {
+        if let Some(article) = row.alias_of.and_then(|of| led_to.get(&of)) {
+            row.clone_from(article);
+        }
+    }
+    Ok(found)
+}
+
+/// The rows with these ids.
+pub(super) fn rows(conn: &mut Conn, ids: &[ArticleId]) -> Result<HashMap<ArticleId, Article>, Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows: Vec<Article> =
         on!(conn, |c| articles::table.filter(articles::id.eq_any(ids)).select(Article::as_select()).load(c))?;
     Ok(rows.into_iter().map(|article| (article.id, article)).collect())
+}
+
+/// Where comments of this article lie: on itself, and on aliases of it whose comments are still on their way.
+pub fn places(conn: &mut Conn, article: &Article) -> Result<Vec<ArticleId>, Error> {
+    let mut places = vec![article.id];
+    if article.merging {
+        places.extend(merging_into(conn, &[article.id])?);
+    }
+    Ok(places)
+}
+
+/// The aliases of these articles whose comments are on their way.
+pub(super) fn merging_into(conn: &mut Conn, ids: &[ArticleId]) -> Result<Vec<ArticleId>, Error> {
+    let aliases = articles::table.filter(articles::alias_of.eq_any(ids)).filter(articles::merging);
+    Ok(on!(conn, |c| aliases.order(articles::id).select(articles::id).load(c))?)
 }
 
 /// Fills in title and address where none is stored yet; what is stored is never overwritten.
@@ -130,24 +206,50 @@ pub(super) fn adopt_hints(conn: &mut Conn, id: ArticleId, hints: &Hints) -> Resu
     Ok(())
 }
 
-/// The articles with this key on several sites (none: on all).
+/// Where the comments of the articles with this key lie, on several sites (none: on all).
 pub fn by_key(conn: &mut Conn, sites: Option<&[SiteId]>, key: &str) -> Result<Vec<ArticleId>, Error> {
-    Ok(on!(conn, |c| {
-        let mut query = articles::table.filter(articles::key.eq(key)).select(articles::id).limit(1000).into_boxed();
+    let found: Vec<(ArticleId, Option<ArticleId>)> = on!(&mut *conn, |c| {
+        let mut query = articles::table
+            .filter(articles::key.eq(key))
+            .select((articles::id, articles::alias_of))
+            .limit(1000)
+            .into_boxed();
         if let Some(sites) = sites {
             query = query.filter(articles::site_id.eq_any(sites));
         }
         query.load(c)
-    })?)
+    })?;
+    let mut ids: Vec<ArticleId> = found.into_iter().map(|(id, alias_of)| alias_of.unwrap_or(id)).collect();
+    ids.extend(merging_into(conn, &ids)?);
+    Ok(ids)
+}
+
+/// How many approved comments an article has, by a key of it.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// The key that was asked for.
+    pub key: String,
+    /// Approved comments.
+    pub count: i64,
+    /// What the number is made from.
+    pub sources: Vec<Source>,
 }
 
 /// How many approved comments the articles with these keys have; keys that nobody has commented on are not in the answer.
-pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<(ArticleId, String, i64)>, Error> {
-    Ok(on!(conn, |c| articles::table
+pub fn counts(conn: &mut Conn, site: SiteId, keys: &[String]) -> Result<Vec<Counted>, Error> {
+    let found: Vec<(ArticleId, Option<ArticleId>, String, i64)> = on!(&mut *conn, |c| articles::table
         .filter(articles::site_id.eq(site))
         .filter(articles::key.eq_any(keys))
-        .select((articles::id, articles::key, articles::comment_count))
-        .load(c))?)
+        .select((articles::id, articles::alias_of, articles::key, articles::comment_count))
+        .load(c))?;
+    let of: Vec<ArticleId> = found.iter().filter_map(|(_, of, ..)| *of).collect();
+    let led_to = rows(conn, &of)?;
+    let counted = |(id, of, key, count): (ArticleId, Option<ArticleId>, String, i64)| Counted {
+        key,
+        count: of.and_then(|of| led_to.get(&of)).map_or(count, |article| article.comment_count),
+        sources: std::iter::once(id).chain(of).map(Source::Article).collect(),
+    };
+    Ok(found.into_iter().map(counted).collect())
 }
 
 /// What is changed of an article; what is none stays.
@@ -159,6 +261,8 @@ pub struct ArticleChange {
     pub url: Option<Option<String>>,
     /// Whether it is closed, and whether it is kept open.
     pub closed: Option<(bool, bool)>,
+    /// Whether visitors may change nothing.
+    pub read_only: Option<bool>,
 }
 
 /// Changes an article by hand; what is stored is overwritten. Readers see it at once.
@@ -173,6 +277,7 @@ pub fn change(tx: &mut Tx<'_>, article: &Article, change: &ArticleChange) -> Res
     if let Some((closed, kept_open)) = change.closed {
         (after.closed, after.kept_open) = (closed, kept_open);
     }
+    after.read_only = change.read_only.unwrap_or(article.read_only);
     if after == *article {
         return Ok(after);
     }
@@ -181,6 +286,7 @@ pub fn change(tx: &mut Tx<'_>, article: &Article, change: &ArticleChange) -> Res
         change.title.as_ref().map(|title| articles::title.eq(title)),
         change.url.as_ref().map(|url| articles::url.eq(url)),
         change.closed.map(|(closed, kept_open)| (articles::closed.eq(closed), articles::kept_open.eq(kept_open))),
+        change.read_only.map(|read_only| articles::read_only.eq(read_only)),
         articles::version.eq(articles::version + 1),
     );
     let row = articles::table.find(article.id);
@@ -190,11 +296,12 @@ pub fn change(tx: &mut Tx<'_>, article: &Article, change: &ArticleChange) -> Res
     Ok(after)
 }
 
-/// A page of a site's articles, by key: those after `after`, at most `limit`.
+/// A page of a site's articles without their aliases, by key: those after `after`, at most `limit`.
 pub fn page(conn: &mut Conn, site: SiteId, after: Option<&str>, limit: i64) -> Result<Vec<Article>, Error> {
     Ok(on!(conn, |c| {
         let mut query = articles::table
             .filter(articles::site_id.eq(site))
+            .filter(articles::alias_of.is_null())
             .select(Article::as_select())
             .order(articles::key)
             .limit(limit)

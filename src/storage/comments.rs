@@ -7,12 +7,12 @@ use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::conn::{Conn, in_chunks, on};
-use super::fragments::{ArticleBump, AuthorBump};
+use super::fragments::{ArticleBump, AuthorBump, SetState};
 use super::neighbours::{Turn, in_one_order};
 use super::schema::comments;
 use super::site_counts::SiteBump;
 use super::tx::Tx;
-use super::{idempotency, words};
+use super::{feedback, idempotency, words};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{ArticleId, AuthorId, CommentId, SiteId};
 use crate::domain::listing::Source;
@@ -141,8 +141,7 @@ pub fn insert(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
         on!(tx.conn(), |c| diesel::insert_into(comments::table).values(comment).execute(c))?;
     }
     tx.index(comment.id, &comment.name, &comment.body);
-    carry(tx, comment, None, comment.status)?;
-    Ok(())
+    carry(tx, comment, None, comment.status)
 }
 
 /// The comment with this id, unless it was removed.
@@ -155,16 +154,24 @@ pub fn find(conn: &mut Conn, id: CommentId) -> Result<Option<Comment>, Error> {
 /// The comment with this id, to be changed in this transaction: nobody else changes it, its thread or its article's list
 /// until the end of it.
 pub fn find_to_change(tx: &mut Tx<'_>, id: CommentId) -> Result<Option<Comment>, Error> {
-    let Some(article) = on!(tx.conn(), |c| comments::table
+    if !tx.conn().is_shared() {
+        return find(tx.conn(), id);
+    }
+    let mut place = on!(tx.conn(), |c| comments::table
         .find(id)
         .select(comments::article_id)
         .get_result::<ArticleId>(c)
-        .optional())?
-    else {
-        return Ok(None);
-    };
-    tx.take_turn(Turn::Article(article))?;
-    find(tx.conn(), id)
+        .optional())?;
+    while let Some(article) = place {
+        tx.take_turn(Turn::Article(article))?;
+        let found = find(tx.conn(), id)?;
+        // It may have moved to another article before this had its turn.
+        place = found.as_ref().map(|comment| comment.article_id).filter(|now| *now != article);
+        if place.is_none() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// What a reply needs to know of the comment that it answers.
@@ -233,8 +240,8 @@ pub struct StateChange {
     pub replaced_text: Option<Text>,
     /// New reasons; `None` leaves them.
     pub hold_reasons: Option<Vec<HoldReason>>,
-    /// A new score; `None` leaves the one that is there.
-    pub spam_score: Option<f64>,
+    /// The score afterwards; `None` leaves the one that is there.
+    pub spam_score: Option<Option<f64>>,
 }
 
 /// Changes a comment and raises its version. Returns it as it is afterwards (its counters as they were).
@@ -249,20 +256,13 @@ pub fn change(tx: &mut Tx<'_>, before: &Comment, change: &StateChange) -> Result
     if let Some(reasons) = &change.hold_reasons {
         after.hold_reasons = reasons_json(reasons)?;
     }
-    after.spam_score = change.spam_score.or(before.spam_score);
-    let set = (
-        comments::version.eq(after.version),
-        comments::status.eq(after.status),
-        comments::spam_score.eq(after.spam_score),
-        comments::replaced_text.eq(&after.replaced_text),
-        comments::waiting_edit.eq(&after.waiting_edit),
-        comments::hold_reasons.eq(&after.hold_reasons),
-    );
-    on!(tx.conn(), |c| diesel::update(comments::table.find(before.id)).set(set).execute(c))?;
+    after.spam_score = change.spam_score.unwrap_or(before.spam_score);
+    after.visible = stands(after.status, before.visible_children);
+    on!(tx.conn(), |c| SetState::of(&after).execute(c))?;
     if let Some(text) = &change.text {
         write_text(tx, &mut after, text)?;
     }
-    after.visible = carry(tx, before, Some(before.status), after.status)?;
+    carry(tx, before, Some(before.status), after.status)?;
     if change.text.is_some() && before.visible && after.visible {
         lists_change(tx, before, 0);
     }
@@ -295,6 +295,7 @@ pub fn remove(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     carry(tx, comment, Some(comment.status), Status::Removed)?;
     words::forget(tx, comment.id)?;
     idempotency::forget(tx, comment)?;
+    feedback::forget(tx, comment.id)?;
     if has_children(tx.conn(), comment.id)? {
         return wipe(tx, comment);
     }
@@ -333,6 +334,7 @@ fn wiped_without_children(conn: &mut Conn, id: CommentId) -> Result<bool, Error>
 fn wipe(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     let nothing = (
         (comments::status.eq(Status::Removed), comments::version.eq(comment.version + 1)),
+        comments::visible.eq(stands(Status::Removed, comment.visible_children)),
         (comments::name.eq(""), comments::website.eq(None::<String>)),
         (comments::body.eq(""), comments::body_html.eq("")),
         (comments::email_sealed.eq(None::<Vec<u8>>), comments::email_hash.eq(None::<Vec<u8>>)),
@@ -345,9 +347,13 @@ fn wipe(tx: &mut Tx<'_>, comment: &Comment) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a comment stands in the public list: in full, or as `removed` while something below it does.
+fn stands(status: Status, visible_children: i32) -> bool {
+    status == Status::Approved || visible_children > 0
+}
+
 /// Carries a comment's way from one state (none: it is new) to another to the counters, the parent and the public list.
-/// Returns whether it stands in the list afterwards.
-fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -> Result<bool, Error> {
+fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -> Result<(), Error> {
     if from != Some(to) {
         let moved = SiteBump::of_move(from, to);
         tx.bump_site(comment.site_id, moved);
@@ -358,12 +364,7 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
     }
     let public = i64::from(to == Status::Approved) - i64::from(from == Some(Status::Approved));
     let was_visible = from.is_some() && comment.visible;
-    let is_visible = to == Status::Approved || comment.visible_children > 0;
-    let visible = i32::from(is_visible) - i32::from(was_visible);
-    if visible != 0 && from.is_some() {
-        let set = comments::visible.eq(is_visible);
-        on!(tx.conn(), |c| diesel::update(comments::table.find(comment.id)).set(set).execute(c))?;
-    }
+    let visible = i32::from(stands(to, comment.visible_children)) - i32::from(was_visible);
     if public > 0 {
         tx.adopt_hints(comment.article_id, comment.article_title.as_deref(), comment.article_url.as_deref());
     }
@@ -373,11 +374,11 @@ fn carry(tx: &mut Tx<'_>, comment: &Comment, from: Option<Status>, to: Status) -
     if public != 0 || visible != 0 {
         lists_change(tx, comment, public);
     }
-    Ok(is_visible)
+    Ok(())
 }
 
 /// Readers see the lists with this comment otherwise from now on.
-fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
+pub(super) fn lists_change(tx: &mut Tx<'_>, comment: &Comment, comment_count: i64) {
     tx.bump_article(comment.article_id, ArticleBump { comment_count, version: 1 });
     tx.changed(Source::Article(comment.article_id));
     tx.changed(Source::Site(comment.site_id));
@@ -389,20 +390,19 @@ fn tell_parents(tx: &mut Tx<'_>, parent: CommentId, public: i32, visible: i32) -
     let mut next = (public != 0 || visible != 0).then_some(parent);
     let (mut replies, mut children) = (public, visible);
     while let Some(id) = next {
-        let stands = comments::status.eq(Status::Approved).or((comments::visible_children + children).gt(0));
+        let is_visible = comments::status.eq(Status::Approved).or((comments::visible_children + children).gt(0));
         let set = (
             comments::reply_count.eq(comments::reply_count + replies),
             comments::visible_children.eq(comments::visible_children + children),
-            comments::visible.eq(stands),
+            comments::visible.eq(is_visible),
         );
         let (status, now, above): (Status, i32, Option<CommentId>) =
             on!(tx.conn(), |c| diesel::update(comments::table.find(id))
                 .set(set)
                 .returning((comments::status, comments::visible_children, comments::parent_id))
                 .get_result(c))?;
-        let stood = status == Status::Approved || now - children > 0;
-        let stands = status == Status::Approved || now > 0;
-        children = i32::from(stands) - i32::from(stood);
+        let stood = stands(status, now - children);
+        children = i32::from(stands(status, now)) - i32::from(stood);
         replies = 0;
         next = if children == 0 { None } else { above };
     }

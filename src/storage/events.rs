@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::conn::{Conn, in_chunks, on};
 use super::schema::events;
 use crate::domain::comment::{Action, Status, Via};
-use crate::domain::ids::{AccountId, CommentId, EventId, SiteId};
+use crate::domain::ids::{AccountId, ArticleId, CommentId, EventId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -35,6 +35,8 @@ pub struct Event {
     pub via: Via,
     /// What the moderator gave as reason.
     pub reason: Option<String>,
+    /// Where the comment stood; none in entries of older programs.
+    pub article_id: Option<ArticleId>,
 }
 
 /// A new entry is written as it is read.

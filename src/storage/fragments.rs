@@ -5,11 +5,13 @@ use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType};
+use diesel::sql_types::{BigInt, Bool, Double, HasSqlType, Nullable, SmallInt, Text};
 
+use super::comments::Comment;
 use super::site_counts::SiteBump;
 use super::types::Uid;
-use crate::domain::ids::{ArticleId, AuthorId};
+use crate::domain::comment::Status;
+use crate::domain::ids::{ArticleId, AuthorId, CommentId};
 
 /// How an article's counters change.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -100,3 +102,52 @@ impl QueryId for AuthorBump {
     type QueryId = Self;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
+
+/// Writes a comment's state and what goes with it. Preparing it costs more than running it: it touches a dozen indexes.
+#[derive(Debug)]
+pub(super) struct SetState<'a>(&'a Comment);
+
+impl<'a> SetState<'a> {
+    /// The state that the comment has, beside its id.
+    pub fn of(comment: &'a Comment) -> Self {
+        Self(comment)
+    }
+}
+
+impl QueryId for SetState<'_> {
+    type QueryId = SetState<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<DB> QueryFragment<DB> for SetState<'_>
+where
+    DB: Backend + HasSqlType<Uid> + HasSqlType<Bool>,
+    CommentId: ToSql<Uid, DB>,
+    Status: ToSql<SmallInt, DB>,
+    i64: ToSql<BigInt, DB>,
+    bool: ToSql<Bool, DB>,
+    Option<f64>: ToSql<Nullable<Double>, DB>,
+    Option<String>: ToSql<Nullable<Text>, DB>,
+    String: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("UPDATE comments SET version = ");
+        out.push_bind_param::<BigInt, _>(&self.0.version)?;
+        out.push_sql(", status = ");
+        out.push_bind_param::<SmallInt, _>(&self.0.status)?;
+        out.push_sql(", visible = ");
+        out.push_bind_param::<Bool, _>(&self.0.visible)?;
+        out.push_sql(", spam_score = ");
+        out.push_bind_param::<Nullable<Double>, _>(&self.0.spam_score)?;
+        out.push_sql(", replaced_text = ");
+        out.push_bind_param::<Nullable<Text>, _>(&self.0.replaced_text)?;
+        out.push_sql(", waiting_edit = ");
+        out.push_bind_param::<Nullable<Text>, _>(&self.0.waiting_edit)?;
+        out.push_sql(", hold_reasons = ");
+        out.push_bind_param::<Text, _>(&self.0.hold_reasons)?;
+        out.push_sql(" WHERE id = ");
+        out.push_bind_param::<Uid, _>(&self.0.id)
+    }
+}
+
+impl<C> diesel::query_dsl::RunQueryDsl<C> for SetState<'_> {}

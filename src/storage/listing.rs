@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use super::articles::Article;
 use super::comments::Comment;
 use super::conn::{Conn, on};
+use super::pins;
 use super::schema::{articles, comments};
 use crate::domain::comment::{Badge, Status};
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
@@ -63,41 +64,53 @@ pub struct List {
 /// The page after a place (none: the first page).
 pub fn page(conn: &mut Conn, list: List, after: Option<&Place>) -> Result<Page, Error> {
     let List { article, sort, limit } = list;
-    let mut rows = Rows { conn, article, wanted: limit + 1, found: Vec::new() };
-    match sort {
-        Sort::Oldest => rows.oldest(after)?,
-        Sort::Newest => rows.newest(after)?,
-        Sort::Top => rows.top(after)?,
+    let pins = pins::of(conn, article)?;
+    let mut rows = Rows { conn, article, pins: &pins, wanted: limit + 1, found: Vec::new() };
+    rows.pinned(after)?;
+    if rows.missing() > 0 {
+        let after = after.filter(|place| !place.pinned);
+        match sort {
+            Sort::Oldest => rows.oldest(after)?,
+            Sort::Newest => rows.newest(after)?,
+            Sort::Top => rows.top(after)?,
+        }
     }
     let found = rows.found;
-    cut(conn, found, sort, limit)
+    cut(conn, (found, &pins), sort, limit)
 }
 
 /// Takes off the row that only told that there are more.
-fn cut(conn: &mut Conn, mut found: Vec<PublicComment>, sort: Sort, limit: i64) -> Result<Page, Error> {
+pub(super) fn cut(
+    conn: &mut Conn,
+    (mut found, pins): (Vec<PublicComment>, &[CommentId]),
+    sort: Sort,
+    limit: i64,
+) -> Result<Page, Error> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let more = found.len() > limit;
     found.truncate(limit);
     let next = match found.last() {
-        Some(last) if more => Some(place(conn, last, sort)?),
+        Some(last) if more => Some(place(conn, last, sort, pins)?),
         _ => None,
     };
     Ok(Page { comments: found, next })
 }
 
-fn place(conn: &mut Conn, row: &PublicComment, sort: Sort) -> Result<Place, Error> {
+fn place(conn: &mut Conn, row: &PublicComment, sort: Sort, pins: &[CommentId]) -> Result<Place, Error> {
     let score = match sort {
         Sort::Top if row.root_id == row.id => row.score,
         Sort::Top => on!(conn, |c| comments::table.find(row.root_id).select(comments::score).get_result(c))?,
         Sort::Oldest | Sort::Newest => 0,
     };
-    Ok(Place { sort, score, path: ReadingPath(row.path.clone()) })
+    Ok(Place { sort, score, pinned: pins.contains(&row.root_id), path: ReadingPath(row.path.clone()) })
 }
 
 /// Collects rows strand by strand until enough are found. A strand is a range of one index, so each reads what it returns.
 struct Rows<'a> {
     conn: &'a mut Conn,
     article: ArticleId,
+    /// Roots whose threads come first, and not again.
+    pins: &'a [CommentId],
     wanted: i64,
     found: Vec<PublicComment>,
 }
@@ -111,8 +124,36 @@ macro_rules! listed {
             .select(PublicComment::as_select())
     };
 }
+pub(super) use listed;
+
+/// The same without the threads that come first. Few articles have some, and the statement for all others stays prepared.
+macro_rules! load_rest {
+    ($c:expr, $pins:expr, $query:expr) => {
+        if $pins.is_empty() { $query.load($c) } else { $query.filter(comments::root_id.ne_all($pins)).load($c) }
+    };
+}
 
 impl Rows<'_> {
+    /// The threads that come first, oldest first in every order.
+    fn pinned(&mut self, after: Option<&Place>) -> Result<(), Error> {
+        let Some(place) = after.filter(|place| place.pinned) else {
+            return if after.is_some() { Ok(()) } else { self.threads(self.pins) };
+        };
+        let Some(root) = place.path.root() else { return Ok(()) };
+        self.rest_of_thread(root, &place.path.0)?;
+        let below = self.pins.partition_point(|pin| *pin <= root);
+        self.threads(self.pins.get(below..).unwrap_or_default())
+    }
+
+    fn threads(&mut self, roots: &[CommentId]) -> Result<(), Error> {
+        for root in roots {
+            if self.missing() > 0 {
+                self.rest_of_thread(*root, &[])?;
+            }
+        }
+        Ok(())
+    }
+
     fn missing(&self) -> i64 {
         self.wanted - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
     }
@@ -120,11 +161,13 @@ impl Rows<'_> {
     fn oldest(&mut self, after: Option<&Place>) -> Result<(), Error> {
         let (article, limit) = (self.article, self.missing());
         let path = after.map(|place| place.path.0.as_slice()).unwrap_or_default();
-        self.found = on!(&mut *self.conn, |c| listed!(article)
-            .filter(comments::path.gt(path))
-            .order(comments::path)
-            .limit(limit)
-            .load(c))?;
+        let pins = self.pins;
+        let rows: Vec<PublicComment> = on!(&mut *self.conn, |c| load_rest!(
+            c,
+            pins,
+            listed!(article).filter(comments::path.gt(path)).order(comments::path).limit(limit)
+        ))?;
+        self.found.extend(rows);
         Ok(())
     }
 
@@ -137,12 +180,15 @@ impl Rows<'_> {
         if limit <= 0 {
             return Ok(());
         }
-        let before = root.unwrap_or(CommentId(uuid::Uuid::max()));
-        let rows: Vec<PublicComment> = on!(&mut *self.conn, |c| listed!(article)
-            .filter(comments::root_id.lt(before))
-            .order((comments::root_id.desc(), comments::path))
-            .limit(limit)
-            .load(c))?;
+        let (before, pins) = (root.unwrap_or(CommentId(uuid::Uuid::max())), self.pins);
+        let rows: Vec<PublicComment> = on!(&mut *self.conn, |c| load_rest!(
+            c,
+            pins,
+            listed!(article)
+                .filter(comments::root_id.lt(before))
+                .order((comments::root_id.desc(), comments::path))
+                .limit(limit)
+        ))?;
         self.found.extend(rows);
         Ok(())
     }
@@ -186,85 +232,33 @@ impl Rows<'_> {
     }
 
     fn roots_of_score(&mut self, score: i32, after: CommentId) -> Result<Vec<PublicComment>, Error> {
-        let (article, limit) = (self.article, self.missing().max(0));
-        Ok(on!(&mut *self.conn, |c| listed!(article)
-            .filter(comments::parent_id.is_null())
-            .filter(comments::score.eq(score))
-            .filter(comments::id.gt(after))
-            .order(comments::id)
-            .limit(limit)
-            .load(c))?)
+        let (article, limit, pins) = (self.article, self.missing().max(0), self.pins);
+        Ok(on!(&mut *self.conn, |c| load_rest!(
+            c,
+            pins,
+            listed!(article)
+                .filter(comments::parent_id.is_null())
+                .filter(comments::score.eq(score))
+                .filter(comments::id.gt(after))
+                .order(comments::id)
+                .limit(limit)
+        ))?)
     }
 
     fn roots_below(&mut self, score: i32, included: bool, limit: i64) -> Result<Vec<PublicComment>, Error> {
-        let article = self.article;
+        let (article, pins) = (self.article, self.pins);
         let below = i64::from(score) + i64::from(included);
         let below = i32::try_from(below).unwrap_or(i32::MAX);
-        Ok(on!(&mut *self.conn, |c| listed!(article)
-            .filter(comments::parent_id.is_null())
-            .filter(comments::score.lt(below))
-            .order((comments::score.desc(), comments::id))
-            .limit(limit)
-            .load(c))?)
+        Ok(on!(&mut *self.conn, |c| load_rest!(
+            c,
+            pins,
+            listed!(article)
+                .filter(comments::parent_id.is_null())
+                .filter(comments::score.lt(below))
+                .order((comments::score.desc(), comments::id))
+                .limit(limit)
+        ))?)
     }
-}
-
-/// The page that holds a comment, as paging from the start would give it; none when the comment is not in the list.
-pub fn page_around(conn: &mut Conn, list: List, around: CommentId) -> Result<Option<Page>, Error> {
-    let List { article, sort, limit } = list;
-    let target: Option<PublicComment> =
-        on!(&mut *conn, |c| listed!(article).filter(comments::id.eq(around)).get_result(c).optional())?;
-    let Some(target) = target else { return Ok(None) };
-    let before = rows_before(conn, article, sort, &target)?;
-    let start = before - before % limit;
-    let ordered_by_index = sort != Sort::Top;
-    let found: Vec<PublicComment> = if ordered_by_index {
-        on!(&mut *conn, |c| {
-            let query = listed!(article).limit(limit + 1).offset(start).into_boxed();
-            match sort {
-                Sort::Newest => query.order((comments::root_id.desc(), comments::path)).load(c),
-                _ => query.order(comments::path).load(c),
-            }
-        })?
-    } else {
-        // The order of the roots' votes over whole threads: no index has it, so a permalink into `top` sorts the article.
-        let roots = diesel::alias!(comments as roots);
-        on!(&mut *conn, |c| listed!(article)
-            .inner_join(roots.on(roots.field(comments::id).eq(comments::root_id)))
-            .order((roots.field(comments::score).desc(), comments::root_id, comments::path))
-            .limit(limit + 1)
-            .offset(start)
-            .load(c))?
-    };
-    cut(conn, found, sort, limit).map(Some)
-}
-
-fn rows_before(conn: &mut Conn, article: ArticleId, sort: Sort, target: &PublicComment) -> Result<i64, Error> {
-    let path = target.path.as_slice();
-    let visible = || comments::table.filter(comments::article_id.eq(article)).filter(comments::visible);
-    let in_thread = || visible().filter(comments::root_id.eq(target.root_id)).filter(comments::path.lt(path)).count();
-    Ok(match sort {
-        Sort::Oldest => on!(conn, |c| visible().filter(comments::path.lt(path)).count().get_result(c))?,
-        Sort::Newest => {
-            let newer: i64 =
-                on!(&mut *conn, |c| visible().filter(comments::root_id.gt(target.root_id)).count().get_result(c))?;
-            let above: i64 = on!(conn, |c| in_thread().get_result(c))?;
-            newer + above
-        }
-        Sort::Top => {
-            let score: i32 =
-                on!(&mut *conn, |c| comments::table.find(target.root_id).select(comments::score).get_result(c))?;
-            let roots = diesel::alias!(comments as roots);
-            let root_score = roots.field(comments::score);
-            let better: i64 = on!(&mut *conn, |c| visible()
-                .inner_join(roots.on(roots.field(comments::id).eq(comments::root_id)))
-                .filter(root_score.gt(score).or(root_score.eq(score).and(comments::root_id.lt(target.root_id))))
-                .count()
-                .get_result(c))?;
-            let above: i64 = on!(conn, |c| in_thread().get_result(c))?;
-            better + above
-        }
-    })
 }
 
 /// What readers see around a comment, or would if it were public.
@@ -302,9 +296,21 @@ pub fn around(conn: &mut Conn, comment: &Comment) -> Result<Around, Error> {
     Ok(Around { above, beside })
 }
 
+/// The newest approved comments of an article, each with it.
+pub fn newest_of(conn: &mut Conn, article: &Article, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
+    let rows: Vec<PublicComment> = on!(conn, |c| comments::table
+        .filter(comments::article_id.eq(article.id))
+        .filter(comments::status.eq(Status::Approved))
+        .order(comments::id.desc())
+        .limit(limit)
+        .select(PublicComment::as_select())
+        .load(c))?;
+    Ok(rows.into_iter().map(|row| (row, article.clone())).collect())
+}
+
 /// The newest approved comments of a site, each with its article.
 pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicComment, Article)>, Error> {
-    Ok(on!(conn, |c| comments::table
+    let mut rows: Vec<(PublicComment, Article)> = on!(&mut *conn, |c| comments::table
         .inner_join(articles::table)
         .filter(comments::site_id.eq(site))
         .filter(comments::visible)
@@ -312,5 +318,12 @@ pub fn recent(conn: &mut Conn, site: SiteId, limit: i64) -> Result<Vec<(PublicCo
         .order(comments::id.desc())
         .limit(limit)
         .select((PublicComment::as_select(), Article::as_select()))
-        .load(c))?)
+        .load(c))?;
+    // Those that are on their way belong to where they go.
+    for (_, article) in rows.iter_mut().filter(|(_, article)| article.alias_of.is_some()) {
+        if let Some(led_to) = super::articles::by_ids(conn, &[article.id])?.remove(&article.id) {
+            *article = led_to;
+        }
+    }
+    Ok(rows)
 }

@@ -16,6 +16,8 @@ pub const MAILS: &[Kind] = &[
     Kind::MailModerator,
     Kind::MailDigest,
     Kind::MailWebhookOff,
+    Kind::MailInvitation,
+    Kind::MailReset,
     Kind::MailConfirm,
     Kind::MailApproval,
     Kind::MailReply,

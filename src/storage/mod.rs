@@ -8,6 +8,7 @@
 )]
 
 pub mod accounts;
+pub mod aliases;
 pub mod arrivals;
 pub mod articles;
 pub mod authors;
@@ -16,8 +17,10 @@ pub mod backup;
 pub mod comments;
 pub mod conn;
 pub mod copy;
+pub mod days;
 pub mod events;
 pub mod export;
+pub mod feedback;
 pub mod follow;
 mod fragments;
 pub mod idempotency;
@@ -30,6 +33,8 @@ pub mod migrations;
 pub mod neighbours;
 pub mod outbox;
 pub mod people;
+pub mod permalink;
+pub mod pins;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod queue;
@@ -38,7 +43,10 @@ pub mod reseal;
 pub mod retention;
 pub mod rules;
 pub mod schema;
+pub mod seen;
+pub mod sessions;
 pub mod shared_limits;
+pub mod sign_in;
 pub mod site_counts;
 pub mod sites;
 mod sqlite;

@@ -24,6 +24,8 @@ pub(super) enum Turn<'a> {
     Text(ArticleId, &'a [u8]),
     /// A request that may come twice.
     Request(SiteId, &'a [u8]),
+    /// Which keys of a site lead where.
+    Aliases(SiteId),
 }
 
 #[cfg(feature = "postgres")]
@@ -36,6 +38,7 @@ impl Turn<'_> {
             Self::NewArticle(site, key) => (2, [site.as_bytes(), key.as_bytes()]),
             Self::Text(article, hash) => (3, [article.as_bytes(), hash]),
             Self::Request(site, hash) => (4, [site.as_bytes(), hash]),
+            Self::Aliases(site) => (5, [site.as_bytes(), &[]]),
         };
         let digest = Sha256::new().chain_update([parts.0]).chain_update(parts.1[0]).chain_update(parts.1[1]).finalize();
         digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))

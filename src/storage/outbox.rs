@@ -26,18 +26,22 @@ named_enum! {
         MailDigest = 3 => "mail_digest",
         /// Tell one administrator which webhooks were switched off.
         MailWebhookOff = 20 => "mail_webhook_off",
+        /// Invite somebody to choose the first password of their account.
+        MailInvitation = 30 => "mail_invitation",
+        /// Send somebody a link with which they choose another password; nobody, when the address has no account.
+        MailReset = 31 => "mail_reset",
         /// Find out whom of those who wrote comments the state of one concerns.
-        TellPeople = 30 => "tell_people",
+        TellPeople = 40 => "tell_people",
         /// Ask an author whether replies may be told.
-        MailConfirm = 31 => "mail_confirm",
+        MailConfirm = 41 => "mail_confirm",
         /// Tell an author that their comment was approved.
-        MailApproval = 32 => "mail_approval",
+        MailApproval = 42 => "mail_approval",
         /// Tell an author of one reply.
-        MailReply = 33 => "mail_reply",
+        MailReply = 43 => "mail_reply",
         /// Tell an author of all that gathered above their hourly ceiling.
-        MailGathered = 34 => "mail_gathered",
+        MailGathered = 44 => "mail_gathered",
         /// Send a person the link to what they wrote; the row has the id of their request.
-        MailPersonLink = 35 => "mail_person_link",
+        MailPersonLink = 45 => "mail_person_link",
     }
 }
 

@@ -95,6 +95,17 @@ fn strands(filter: &QueueFilter) -> Vec<Strand> {
     strands
 }
 
+/// A new text waits, and its comment was not put away meanwhile: then it is decided with it. Said so that the states are not
+/// looked for: for one state SQLite would read all comments of it instead of the few with a new text.
+macro_rules! edit_waits {
+    () => {
+        comments::waiting_edit
+            .is_not_null()
+            .and(comments::status.ne(Status::Rejected))
+            .and(comments::status.ne(Status::Spam))
+    };
+}
+
 fn read(
     conn: &mut Conn,
     strand: Strand,
@@ -112,13 +123,9 @@ fn read(
                     query.filter(comments::site_id.eq(site)).filter(comments::status.eq(status))
                 }
                 Strand::Everywhere(status) => query.filter(comments::status.eq(status)),
-                Strand::ArticleEdits(article) => {
-                    query.filter(comments::article_id.eq(article)).filter(comments::waiting_edit.is_not_null())
-                }
-                Strand::SiteEdits(site) => {
-                    query.filter(comments::site_id.eq(site)).filter(comments::waiting_edit.is_not_null())
-                }
-                Strand::AllEdits => query.filter(comments::waiting_edit.is_not_null()),
+                Strand::ArticleEdits(article) => query.filter(comments::article_id.eq(article)).filter(edit_waits!()),
+                Strand::SiteEdits(site) => query.filter(comments::site_id.eq(site)).filter(edit_waits!()),
+                Strand::AllEdits => query.filter(edit_waits!()),
             };
             if let Some(question) = question {
                 query = query.filter($matches(&question.words).or(comments::id.eq_any(&question.tail)));

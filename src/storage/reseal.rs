@@ -88,13 +88,41 @@ pub struct AccountFields {
     pub email_hash: Vec<u8>,
 }
 
-/// Writes the addresses of accounts where they are still what was read. Returns how many it wrote.
-pub fn replace_accounts(tx: &mut Tx<'_>, changes: &[AccountFields]) -> Result<usize, Error> {
-    let mut written = 0;
+/// A secret of one-time codes under another key.
+#[derive(Debug, Clone)]
+pub struct TotpSecret {
+    /// Whose.
+    pub id: AccountId,
+    /// Whether it waits to be confirmed.
+    pub is_pending: bool,
+    /// What was read.
+    pub before: Vec<u8>,
+    /// The same secret, sealed anew.
+    pub sealed: Vec<u8>,
+}
+
+/// Writes addresses and secrets of accounts where they are still what was read. Returns how many it wrote.
+pub fn replace_accounts(tx: &mut Tx<'_>, changes: &[AccountFields], secrets: &[TotpSecret]) -> Result<usize, Error> {
+    let mut written = replace_secrets(tx, secrets)?;
     for change in changes {
         let row = accounts::table.find(change.id).filter(accounts::email_sealed.eq(&change.before));
         let set = (accounts::email_sealed.eq(&change.email_sealed), accounts::email_hash.eq(&change.email_hash));
         written += on!(tx.conn(), |c| diesel::update(row).set(set).execute(c))?;
+    }
+    Ok(written)
+}
+
+fn replace_secrets(tx: &mut Tx<'_>, changes: &[TotpSecret]) -> Result<usize, Error> {
+    let mut written = 0;
+    for change in changes {
+        let row = accounts::table.find(change.id);
+        written += if change.is_pending {
+            let row = row.filter(accounts::totp_pending.eq(&change.before));
+            on!(tx.conn(), |c| diesel::update(row).set(accounts::totp_pending.eq(&change.sealed)).execute(c))?
+        } else {
+            let row = row.filter(accounts::totp_sealed.eq(&change.before));
+            on!(tx.conn(), |c| diesel::update(row).set(accounts::totp_sealed.eq(&change.sealed)).execute(c))?
+        };
     }
     Ok(written)
 }

@@ -57,6 +57,11 @@ table! {
         version -> BigInt,
         created_at -> BigInt,
         kept_open -> Bool,
+        alias_of -> Nullable<Uid>,
+        alias_since -> Nullable<BigInt>,
+        merging -> Bool,
+        moved -> BigInt,
+        read_only -> Bool,
     }
 }
 
@@ -130,6 +135,7 @@ table! {
         to_status -> Nullable<SmallInt>,
         via -> SmallInt,
         reason -> Nullable<Text>,
+        article_id -> Nullable<Uid>,
     }
 }
 
@@ -186,6 +192,10 @@ table! {
         quiet_to -> Nullable<SmallInt>,
         time_zone -> Nullable<Text>,
         links_from -> Nullable<BigInt>,
+        language -> Nullable<Text>,
+        totp_sealed -> Nullable<Binary>,
+        totp_pending -> Nullable<Binary>,
+        totp_step -> Nullable<BigInt>,
     }
 }
 
@@ -208,6 +218,28 @@ table! {
         user_agent -> Nullable<Text>,
         created_at -> BigInt,
         seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::Binary;
+    use super::super::types::Uid;
+    recovery_codes (account_id, code_hash) {
+        account_id -> Uid,
+        code_hash -> Binary,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt};
+    use super::super::types::Uid;
+    one_time_links (id) {
+        id -> Uid,
+        purpose -> SmallInt,
+        account_id -> Nullable<Uid>,
+        token_hash -> Binary,
+        created_at -> BigInt,
         expires_at -> BigInt,
     }
 }
@@ -309,6 +341,50 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::{BigInt, Binary, SmallInt};
+    use super::super::types::Uid;
+    votes (comment_id, visitor) {
+        comment_id -> Uid,
+        visitor -> Binary,
+        value -> SmallInt,
+        at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Text};
+    use super::super::types::Uid;
+    reactions (article_id, visitor) {
+        article_id -> Uid,
+        visitor -> Binary,
+        reaction -> Text,
+        at -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use super::super::types::Uid;
+    reaction_counts (article_id, reaction) {
+        article_id -> Uid,
+        reaction -> Text,
+        count -> BigInt,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text};
+    use super::super::types::Uid;
+    flags (comment_id, visitor) {
+        comment_id -> Uid,
+        visitor -> Binary,
+        reason -> SmallInt,
+        note -> Nullable<Text>,
+        at -> BigInt,
+    }
+}
+
+table! {
     use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt};
     use super::super::types::Uid;
     subscribers (id) {
@@ -368,5 +444,7 @@ allow_tables_to_appear_in_same_query!(
     accounts,
     account_sites,
     sessions,
+    recovery_codes,
+    one_time_links,
     tokens
 );

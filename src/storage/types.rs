@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use super::accounts::Role;
 use super::outbox::Kind;
+use super::sign_in::Purpose;
 use crate::domain::comment::{Action, Badge, Status, Via};
+use crate::domain::feedback::FlagReason;
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, OutboxId, RuleId, SessionId, SiteId, SubscriberId,
-    TokenId, WebhookId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, RuleId, SessionId, SiteId,
+    SubscriberId, TokenId, WebhookId,
 };
 use crate::domain::people::{Consent, NoticeKind};
 use crate::domain::site::{ArticlePolicy, Policy};
@@ -153,6 +155,7 @@ ids_as_uid!(
     AnyId,
     WebhookId,
     DeliveryId,
+    LinkId,
     SubscriberId
 );
 
@@ -170,11 +173,13 @@ through_number!(SmallInt, i16:
     Badge, |badge| badge.number(), |n| Badge::from_number(n).ok_or_else(|| unknown("badge", n));
     Policy, |policy| policy.number(), |n| Policy::from_number(n).ok_or_else(|| unknown("policy", n));
     ArticlePolicy, |policy| policy.number(), |n| ArticlePolicy::from_number(n).ok_or_else(|| unknown("article policy", n));
+    Purpose, |purpose| purpose.number(), |n| Purpose::from_number(n).ok_or_else(|| unknown("purpose of a link", n));
     Role, |role| role.number(), |n| Role::from_number(n).ok_or_else(|| unknown("role", n));
     Kind, |kind| kind.number(), |n| Kind::from_number(n).ok_or_else(|| unknown("outbox kind", n));
     EventType, |event| event.number(), |n| EventType::from_number(n).ok_or_else(|| unknown("webhook event", n));
     Format, |format| format.number(), |n| Format::from_number(n).ok_or_else(|| unknown("webhook format", n));
     Consent, |consent| consent.number(), |n| Consent::from_number(n).ok_or_else(|| unknown("consent", n));
     NoticeKind, |kind| kind.number(), |n| NoticeKind::from_number(n).ok_or_else(|| unknown("notice", n));
+    FlagReason, |reason| reason.number(), |n| FlagReason::from_number(n).ok_or_else(|| unknown("flag", n));
     Delivered, |end| end.number(), |n| Delivered::from_number(n).ok_or_else(|| unknown("delivery", n));
 );

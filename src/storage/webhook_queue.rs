@@ -175,11 +175,25 @@ diesel::alias!(
 /// What is due to a webhook, the longest due first.
 fn due_for(conn: &mut Conn, now: Timestamp, wanted: &Wanted) -> Result<Vec<DeliveryId>, Error> {
     if wanted.by_hand {
-        return due_between(conn, wanted, (BY_HAND_DUE, BY_HAND_DUE));
+        return due_by_hand(conn, now, wanted);
     }
     let due = due_between(conn, wanted, (BY_HAND_DUE, now))?;
     // Two questions, so that each is a walk along the index.
     if due.is_empty() { due_between(conn, wanted, (now.plus(LONGEST_WAIT), Timestamp(i64::MAX))) } else { Ok(due) }
+}
+
+/// Pings and replays that are due, also those whose claim has ended because a worker died. They have an index of their own,
+/// so that it does not matter how much else waits.
+fn due_by_hand(conn: &mut Conn, now: Timestamp, wanted: &Wanted) -> Result<Vec<DeliveryId>, Error> {
+    let room = i64::try_from(wanted.room).unwrap_or(i64::MAX);
+    Ok(on!(conn, |c| webhook_queue::table
+        .filter(webhook_queue::webhook_id.eq(wanted.webhook))
+        .filter(webhook_queue::by_hand)
+        .filter(webhook_queue::due_at.le(now).or(webhook_queue::due_at.gt(now.plus(LONGEST_WAIT))))
+        .order((webhook_queue::due_at, webhook_queue::id))
+        .limit(room)
+        .select(webhook_queue::id)
+        .load(c))?)
 }
 
 /// Events that are due in this time and whose comment has no earlier one on its way to the same webhook.

@@ -9,7 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as wait } from 'node:timers/promises';
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const { chromium } = createRequire(join(root, 'target/browser/'))('playwright-core');
 
 export const testdata = resolve(root, '../shared/testdata');
@@ -22,13 +22,17 @@ async function freePort() {
   return port;
 }
 
-export async function start() {
+/**
+ * Starts it; `setup` is the one-time link to the first administrator that it prints. `limits`: whether the rate limits hold;
+ * `administrator`: whether there is one already.
+ */
+export async function start({ limits = false, administrator = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'afterword-'));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const env = {
     AFTERWORD__SERVER__LISTEN: `127.0.0.1:${port}`,
-    AFTERWORD__LIMITS__ENABLED: 'false',
+    AFTERWORD__LIMITS__ENABLED: String(limits),
     AFTERWORD__MAIL__HOURLY_CEILING: '10000',
     AFTERWORD__LOG__LEVEL: 'error',
   };
@@ -39,8 +43,14 @@ export async function start() {
     return done.stdout.trim();
   };
   run('account', 'add', '--email', 'mod@example.org', '--role', 'moderator', '--site', 'default');
+  if (administrator) run('account', 'add', '--email', 'admin@example.org', '--role', 'admin');
+  const admin = administrator && run('token', 'create', '--account', 'admin@example.org', '--name', 'test');
   const token = run('token', 'create', '--account', 'mod@example.org', '--name', 'test');
-  const child = spawn(program, ['serve'], { cwd: folder, env, stdio: 'inherit' });
+  const child = spawn(program, ['serve'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (text) => { said += text; if (!/^\s*$|admin\/#\/link|Nobody|afterword|TOKEN|curl/.test(text)) process.stderr.write(text); });
+  }
   for (let tries = 0; ; tries += 1) {
     if (tries > 300) throw new Error('the service does not answer');
     try {
@@ -55,8 +65,14 @@ export async function start() {
   return {
     url,
     folder,
+    run,
+    token,
+    setup: () => /\S+\/admin\/#\/link\/\S+/.exec(said)?.[0],
     submit: (body) => post('/api/v1/sites/default/comments', body),
     moderate: (path, body = {}) => post(`/api/v1/moderation${path}`, body, { authorization: `Bearer ${token}` }),
+    moderated: async (path) => (await fetch(`${url}/api/v1/moderation${path}`, { headers: { authorization: `Bearer ${token}` } })).json(),
+    admin: (method, path, body) =>
+      fetch(url + path, { method, headers: { 'content-type': 'application/json', authorization: `Bearer ${admin}` }, body: JSON.stringify(body) }),
     /** The mails so far, when there are as many as that. */
     async mails(count) {
       for (let tries = 0; tries < 1200; tries += 1) {

@@ -1,7 +1,7 @@
 //! A rule as it is written, in requests and in the database: the same reader for both, which tells all faults at once, each
 //! with its path.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::fields::Object;
@@ -79,6 +79,13 @@ impl Score {
     /// As points.
     pub fn points(self) -> f64 {
         f64::from(self.0) / 100.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Score {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let points = f64::deserialize(deserializer)?;
+        Self::of_points(points).ok_or_else(|| serde::de::Error::custom("no points"))
     }
 }
 

@@ -52,8 +52,13 @@ pub struct Decided {
 }
 
 impl RuleSet {
-    /// Asks all rules, also those whose answer no longer counts: how long it takes must not tell a visitor what was decided.
+    /// Asks all rules, with the operator's own thresholds.
     pub fn judge(&self, subject: &Subject<'_>) -> Ruling {
+        self.judge_by(subject, self.thresholds)
+    }
+
+    /// Asks all rules, also those whose answer no longer counts: how long it takes must not tell a visitor what was decided.
+    pub fn judge_by(&self, subject: &Subject<'_>, thresholds: Thresholds) -> Ruling {
         let view = View::of(subject);
         let mut ruling = Ruling::default();
         for rule in self.rules.iter().filter(|rule| rule.enabled) {
@@ -75,12 +80,14 @@ impl RuleSet {
                 }
             }
         }
-        ruling.decided = ruling.decided.or_else(|| ruling.score.and_then(|score| self.by_score(score)));
+        ruling.decided = ruling.decided.or_else(|| ruling.score.and_then(|score| thresholds.decide(score)));
         ruling
     }
+}
 
-    fn by_score(&self, score: Score) -> Option<Decided> {
-        let Thresholds { hold, spam } = self.thresholds;
+impl Thresholds {
+    fn decide(self, score: Score) -> Option<Decided> {
+        let Self { hold, spam } = self;
         let reached = |decision, called: &str, from: Score| {
             let reason = format!("Score {}: {called} from {} on", score.points(), from.points());
             Some(Decided { decision, reason })
@@ -237,7 +244,7 @@ mod tests {
 
         #[test]
         fn what_the_honeypot_calls_spam_stays_spam(drafts in drafts(), body in texts(), flooded in any::<bool>()) {
-            let facts = Facts { honeypot: true, flooded, trusted: true, edit: false };
+            let facts = Facts { honeypot: true, flooded, trusted: true, ..Facts::default() };
             let verdict = judge(Policy::None, facts, ruling(&drafts, &body, 3));
             prop_assert_eq!(verdict.status, Status::Spam);
             let facts = Facts { honeypot: false, flooded: true, ..facts };

@@ -9,20 +9,22 @@ use sha2::Sha256;
 
 use super::super::conn::{Conn, on};
 use super::super::words::Words;
-use super::super::{meta, schema, words};
-use super::mark::KEY;
+use super::super::{schema, words};
+use super::facts::Fact;
+use super::people::{Notice, PersonRequest, Subscriber};
 use super::{AnyId, COUNTED_ROWS, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx, unfit};
 use crate::domain::ids::CommentId;
 use crate::error::Error;
 
-/// All tables but those that a database derives; what others refer to comes first.
+/// All tables but those that a database derives, and what is worth nothing elsewhere: whoever is signed in signs in again,
+/// and whoever has a link asks for another. What others refer to comes first.
 pub static TABLES: &[Table] = &[
     Table::of::<Fact>(),
     Table::of::<Site>(),
     Table::of::<SiteCounts>(),
     Table::of::<Account>(),
     Table::of::<AccountSite>(),
-    Table::of::<Session>(),
+    Table::of::<RecoveryCode>(),
     Table::of::<AccessToken>(),
     Table::of::<Article>(),
     Table::of::<Author>(),
@@ -37,6 +39,10 @@ pub static TABLES: &[Table] = &[
     Table::of::<Subscriber>(),
     Table::of::<Notice>(),
     Table::of::<PersonRequest>(),
+    Table::of::<Vote>(),
+    Table::of::<VisitorsReaction>(),
+    Table::of::<ReactionCount>(),
+    Table::of::<Flag>(),
 ];
 
 /// Rows after a key of one or two columns.
@@ -56,7 +62,7 @@ macro_rules! rows {
     } $(, with { $($own:tt)+ })?)+) => {$(
         #[derive(Queryable, Insertable)]
         #[diesel(table_name = schema::$table, treat_none_as_default_value = false)]
-        struct $row {
+        pub(super) struct $row {
             $($column: $type),+
         }
 
@@ -116,6 +122,8 @@ macro_rules! rows {
     (@write $($own:tt)+) => { $($own)+ };
 }
 
+pub(super) use {beyond, rows};
+
 rows! {
     sites: Site by (id: AnyId) {
         id: AnyId,
@@ -151,6 +159,11 @@ rows! {
         version: i64,
         created_at: i64,
         kept_open: bool,
+        alias_of: Option<AnyId>,
+        alias_since: Option<i64>,
+        merging: bool,
+        moved: i64,
+        read_only: bool,
     }
 
     authors: Author by (id: AnyId) {
@@ -242,6 +255,7 @@ rows! {
         to_status: Option<i16>,
         via: i16,
         reason: Option<String>,
+        article_id: Option<AnyId>,
     }
 
     outbox: OutboxRow by (id: AnyId) {
@@ -286,6 +300,10 @@ rows! {
         quiet_to: Option<i16>,
         time_zone: Option<String>,
         links_from: Option<i64>,
+        language: Option<String>,
+        totp_sealed: Option<Vec<u8>>,
+        totp_pending: Option<Vec<u8>>,
+        totp_step: Option<i64>,
     }
 
     account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {
@@ -293,14 +311,9 @@ rows! {
         site_id: AnyId,
     }
 
-    sessions: Session by (id: AnyId) {
-        id: AnyId,
+    recovery_codes: RecoveryCode by (account_id: AnyId, code_hash: Vec<u8>) {
         account_id: AnyId,
-        token_hash: Vec<u8>,
-        user_agent: Option<String>,
-        created_at: i64,
-        seen_at: i64,
-        expires_at: i64,
+        code_hash: Vec<u8>,
     }
 
     tokens: AccessToken by (id: AnyId) {
@@ -313,6 +326,34 @@ rows! {
         expires_at: i64,
         last_used_at: Option<i64>,
         revoked_at: Option<i64>,
+    }
+
+    votes: Vote by (comment_id: AnyId, visitor: Vec<u8>) {
+        comment_id: AnyId,
+        visitor: Vec<u8>,
+        value: i16,
+        at: i64,
+    }
+
+    reactions: VisitorsReaction by (article_id: AnyId, visitor: Vec<u8>) {
+        article_id: AnyId,
+        visitor: Vec<u8>,
+        reaction: String,
+        at: i64,
+    }
+
+    reaction_counts: ReactionCount by (article_id: AnyId, reaction: String) {
+        article_id: AnyId,
+        reaction: String,
+        count: i64,
+    }
+
+    flags: Flag by (comment_id: AnyId, visitor: Vec<u8>) {
+        comment_id: AnyId,
+        visitor: Vec<u8>,
+        reason: i16,
+        note: Option<String>,
+        at: i64,
     }
 
     webhooks: Webhook by (id: AnyId) {
@@ -369,36 +410,6 @@ rows! {
 }
 
 rows! {
-    subscribers: Subscriber by (id: AnyId) {
-        id: AnyId,
-        site_id: AnyId,
-        email_hash: Vec<u8>,
-        email_sealed: Vec<u8>,
-        consent: i16,
-        asked_at: Option<i64>,
-        changed_at: i64,
-    }
-
-    notices: Notice by (comment_id: AnyId, kind: i16) {
-        comment_id: AnyId,
-        kind: i16,
-        subscriber_id: AnyId,
-        mail: Option<AnyId>,
-        left_at: Option<i64>,
-        told: bool,
-    }
-
-    person_requests: PersonRequest by (id: AnyId) {
-        id: AnyId,
-        site_id: AnyId,
-        email_hash: Vec<u8>,
-        email_sealed: Vec<u8>,
-        created_at: i64,
-        mailed_at: Option<i64>,
-    }
-}
-
-rows! {
     rules: Rule by (id: AnyId) {
         id: AnyId,
         site_id: Option<AnyId>,
@@ -409,51 +420,5 @@ rows! {
         created_at: i64,
         updated_at: i64,
         words: Option<Vec<u8>>,
-    }
-}
-
-/// A fact of `meta`. There are a handful, so one page has them all.
-struct Fact {
-    key: String,
-    value: String,
-}
-
-/// How far the search index is, and the mark of a copy: facts about one database and no other.
-const OWN_FACTS: [&str; 2] = ["words_until", KEY];
-
-impl Row for Fact {
-    const TABLE: &'static str = "meta";
-    type Key = (String,);
-
-    fn clear(tx: &mut Tx<'_>) -> Result<(), Error> {
-        let others = schema::meta::table.filter(schema::meta::key.ne_all(OWN_FACTS));
-        on!(tx.conn(), |c| diesel::delete(others).execute(c))?;
-        Ok(())
-    }
-
-    fn key(&self) -> Self::Key {
-        (self.key.clone(),)
-    }
-
-    fn after(conn: &mut Conn, (after,): &Self::Key) -> Result<Vec<Self>, Error> {
-        let facts: Vec<(String, String)> = on!(conn, |c| schema::meta::table.load(c))?;
-        let mut facts: Vec<Self> = facts.into_iter().map(|(key, value)| Self { key, value }).collect();
-        facts.retain(|fact| fact.key > *after && !OWN_FACTS.contains(&fact.key.as_str()));
-        // Here and not there: how PostgreSQL sorts texts depends on where it was installed.
-        facts.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(facts)
-    }
-
-    fn keys_after(conn: &mut Conn, after: &Self::Key) -> Result<Vec<Self::Key>, Error> {
-        Ok(Self::after(conn, after)?.iter().map(Self::key).collect())
-    }
-
-    fn write(tx: &mut Tx<'_>, rows: &[Self]) -> Result<(), Error> {
-        rows.iter().try_for_each(|fact| meta::put(tx, &fact.key, &fact.value))
-    }
-
-    fn add_to(&self, hash: &mut Sha256) {
-        self.key.add_to(hash);
-        self.value.add_to(hash);
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use afterword::domain::comment::{HoldReason, Status};
 use afterword::domain::render::render;
-use afterword::domain::text::Body;
+use afterword::domain::text::{Body, tidy};
+use afterword::domain::web::WebAddress;
 use afterword::storage::comments::reasons_json;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
@@ -35,7 +36,7 @@ impl TokenSink for Tags {
 }
 
 /// Every tag that opens, with its attributes.
-fn tags(html: &str) -> Vec<(String, BTreeMap<String, String>)> {
+pub fn tags(html: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let tokenizer = Tokenizer::new(Tags::default(), TokenizerOpts::default());
     let input = BufferQueue::default();
     input.push_back(StrTendril::from_slice(html));
@@ -103,6 +104,28 @@ async fn write(app: &TestApp, payloads: Vec<String>, first: u64) {
             (row.article_title, row.article_url) = (Some(payload.clone()), Some(payload.clone()));
             row.hold_reasons = reasons_json(&[HoldReason::new("rule", &payload)])?;
             rows::submit(tx, &row, 200_000 + n)?;
+        }
+        Ok(())
+    });
+    written.await.unwrap();
+}
+
+/// Publishes comments on one article whose names, texts and websites are hostile, likewise past all checks.
+pub async fn publish(app: &TestApp, payloads: &[String], (key, first): (&str, u64)) {
+    let mut site = rows::site(1, "default");
+    site.id = app.service.sites.by_key("default").unwrap().id;
+    let (payloads, key) = (payloads.to_vec(), key.to_owned());
+    let written = app.service.db.write(move |tx| {
+        let article = rows::site_and_article(tx, &site, 1_000_000 + first, &key)?;
+        for (n, payload) in (first..).zip(&payloads) {
+            let mut row = rows::comment(n, site.id, article, None, Status::Approved);
+            let payload = payload.replace('\0', "");
+            row.body_html = Body::parse(&payload, "body").map_or_else(|_| String::new(), |body| render(&body));
+            // A website is told as a link: only what is an address can be one (domain/submission.rs).
+            row.website = WebAddress::parse(&tidy(&payload), "website").ok().map(|address| address.as_str().to_owned());
+            (row.name, row.body) = (payload.clone(), payload.clone());
+            (row.article_title, row.article_url) = (Some(payload.clone()), Some(payload.clone()));
+            rows::submit(tx, &row, 2_000_000 + n)?;
         }
         Ok(())
     });

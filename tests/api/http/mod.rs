@@ -1,10 +1,18 @@
 //! The API as clients meet it, on both databases.
 
 mod administration;
+mod arriving;
+mod articles;
 mod corpora;
 mod dead_links;
+mod defences;
+mod desk;
+mod embed;
 mod errors;
+mod feedback;
 mod form;
+mod fragment;
+mod headers;
 mod hostile;
 mod instances;
 mod limits;
@@ -18,6 +26,7 @@ mod outbox;
 mod own;
 mod patches;
 mod people;
+mod pins;
 mod privacy;
 mod races;
 mod reading;

@@ -110,6 +110,11 @@ async fn an_approved_text_stays_while_the_edit_waits(backend: Backend) {
     let public = app.list("").await["comments"][0]["body_html"].clone();
     assert_eq!(public, "<p>good text</p>");
     assert_eq!(moderator.queue("").await, std::slice::from_ref(&ada.id), "the edit waits in the queue");
+    moderator.decide(&ada.id, "reject").await.expect(200);
+    assert!(moderator.queue("").await.is_empty(), "one that was put away is decided, with its new text");
+    assert!(moderator.queue("?article=/a").await.is_empty());
+    moderator.post(&format!("/comments/{}/undo", ada.id), &json!({})).await.expect(200);
+    assert_eq!(moderator.queue("?site=default").await, std::slice::from_ref(&ada.id));
     let mails = app.run_jobs().await;
     assert!(mails[0].contains("was changed by its author") && mails[0].contains("pills.example"), "{mails:?}");
     ada.edit(&json!({"body": "BUY MORE"})).await.expect(202);

@@ -116,7 +116,7 @@ async fn an_account_that_was_read_before_overwrites_nothing(backend: Backend) {
         accounts::set_mail_choice(tx, id, &MailChoice { mode: MailMode::None, quiet: None })?;
         let resealed =
             AccountFields { id, before: before.email_sealed.clone(), email_sealed: vec![1], email_hash: vec![2] };
-        assert_eq!(reseal::replace_accounts(tx, &[resealed])?, 1);
+        assert_eq!(reseal::replace_accounts(tx, &[resealed], &[])?, 1);
         let mut after = before.clone();
         "Other".clone_into(&mut after.name);
         accounts::update(tx, &before, &after)?;

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::stream::Stream;
 use crate::support::app::{Answer, TestApp};
 use crate::support::database::{Backend, on_both_databases};
 
@@ -135,7 +136,21 @@ async fn canaries_stay_inside(backend: Backend) {
     listen_to("events", &moderator.get("/events").await, &songs);
     listen_to("summary", &moderator.get("/summary").await, &songs);
     assert!(moderator.queue("?q=canary").await.is_empty(), "addresses are not searched");
-    for path in ["comments?article=/a", "recent", "counts?article=/a", "form"] {
+    // What its author, from the same address, says of it and of the article.
+    for (method, path, body) in [
+        (Method::PUT, format!("/api/v1/comments/{id}/vote"), json!({"value": 1})),
+        (Method::PUT, "/api/v1/sites/default/reactions?article=/a".to_owned(), json!({"reaction": "like"})),
+        (Method::GET, "/api/v1/sites/default/reactions?article=/a".to_owned(), json!({})),
+        (Method::POST, format!("/api/v1/comments/{id}/flags"), json!({"reason": "other"})),
+    ] {
+        let answer = send(app.request(method, &path).json(&body)).await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+        listen_to(&path, &answer, &songs);
+    }
+    let page = app.request(Method::GET, "/api/v1/sites/default/comments?article=/a").header("accept", "text/html");
+    listen_to("the piece of a page", &send(page).await, &songs);
+    listen_to_the_stream(&app, &id, &songs).await;
+    for path in ["comments?article=/a", "recent", "counts?article=/a", "form", "feed.atom", "feed.atom?article=/a"] {
         for encoding in ["identity", "gzip", "br"] {
             let request =
                 app.request(Method::GET, &format!("/api/v1/sites/default/{path}")).header("accept-encoding", encoding);
@@ -149,6 +164,18 @@ async fn canaries_stay_inside(backend: Backend) {
     let mails = app.run_jobs().await;
     assert!(mails.is_empty(), "it was decided before the mail left");
     look_into_the_file(&app, &songs).await;
+}
+
+/// What readers are told of a comment that is held and approved again.
+async fn listen_to_the_stream(app: &TestApp, id: &str, songs: &[Vec<u8>]) {
+    let opened = app.request(Method::GET, "/api/v1/sites/default/stream?article=/a").send().await.unwrap();
+    listen("the head of a stream", format!("{:?}", opened.headers()).as_bytes(), songs);
+    let mut stream = Stream::of(opened);
+    let moderator = app.default_moderator().await;
+    for decision in ["hold", "approve"] {
+        moderator.decide(id, decision).await.expect(200);
+        listen("a stream", format!("{:?}", stream.next().await.unwrap()).as_bytes(), songs);
+    }
 }
 
 /// All bytes of the database files (`SQLite`), or of every row (`PostgreSQL`).
@@ -186,9 +213,19 @@ fn dump(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg:
         row: String,
     }
     let mut text = String::new();
-    for table in
-        ["comments", "events", "outbox", "idempotency_keys", "authors", "articles", "comment_words", "accounts"]
-    {
+    for table in [
+        "comments",
+        "events",
+        "outbox",
+        "idempotency_keys",
+        "authors",
+        "articles",
+        "comment_words",
+        "accounts",
+        "votes",
+        "reactions",
+        "flags",
+    ] {
         let sql = format!("SELECT CAST({table} AS TEXT) AS row FROM {table}");
         let rows: Vec<Row> = diesel::sql_query(sql).load(conn).unwrap();
         text.extend(rows.into_iter().map(|row| row.row));

@@ -24,20 +24,20 @@ on_both_databases!(
 );
 
 /// Whoever waits longer than this for what must come has lost.
-const HANGS: Duration = Duration::from_mins(1);
+pub const HANGS: Duration = Duration::from_mins(1);
 
 /// An open stream.
-struct Stream {
-    response: Response,
+pub struct Stream {
+    pub response: Response,
     text: String,
 }
 
 /// One event of it.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
-    id: String,
-    event: String,
-    data: Value,
+pub struct Told {
+    pub id: String,
+    pub event: String,
+    pub data: Value,
 }
 
 impl Stream {
@@ -47,12 +47,17 @@ impl Stream {
             request = request.header("last-event-id", last);
         }
         let response = request.send().await.unwrap();
+        Self::of(response)
+    }
+
+    /// The stream of an answer.
+    pub fn of(response: Response) -> Self {
         assert_eq!(response.status(), 200);
         Self { response, text: String::new() }
     }
 
     /// The next block of lines; none at the end.
-    async fn block(&mut self) -> Option<String> {
+    pub async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -65,7 +70,7 @@ impl Stream {
     }
 
     /// The next event; none at the end.
-    async fn next(&mut self) -> Option<Told> {
+    pub async fn next(&mut self) -> Option<Told> {
         loop {
             let block = self.block().await?;
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);

@@ -147,6 +147,9 @@ async fn what_nobody_may_ask_for(backend: Backend) {
     assert_eq!(admin.ask(Method::POST, "", Some(none)).await.faults(), ["events required"]);
     // A name that leads here is found out when it is dialled.
     let hook = admin.add(json!({"url": format!("https://localhost:{}/", receiver.port)})).await;
+    let nothing = json!({"url": null, "events": null, "format": null, "include_email": null, "enabled": null});
+    let told = admin.ask(Method::PATCH, &format!("/{}", id(&hook)), Some(nothing)).await.faults();
+    assert_eq!(told, ["url", "events", "format", "include_email", "enabled"].map(|name| format!("{name} required")));
     admin.ask(Method::POST, &format!("/{}/test", id(&hook)), None).await.expect(202);
     app.run_jobs().await;
     let last = admin.log(&hook).await.remove(0);

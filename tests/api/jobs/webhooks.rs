@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use afterword::domain::ids::DeliveryId;
+use afterword::storage::webhook_queue::{self, Claim};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -21,6 +23,7 @@ on_both_databases!(
     a_receiver_that_takes_nothing_for_days_is_left_alone,
     hostile_texts_are_nothing_but_texts,
     a_webhook_that_hangs_holds_up_no_other,
+    a_ping_whose_worker_died_is_sent_by_another,
 );
 
 async fn edit(app: &TestApp, sent: &Value, text: &str) -> Answer {
@@ -305,6 +308,28 @@ async fn a_webhook_that_hangs_holds_up_no_other(backend: Backend) {
     assert_eq!(came.iter().map(Received::id).collect::<HashSet<_>>().len(), 20);
     assert!(slow.take().len() <= 4 + 2, "two at a time for each, then one after a pause");
     stop.cancel();
+}
+
+async fn a_ping_whose_worker_died_is_sent_by_another(backend: Backend) {
+    use afterword::clock::Clock;
+    let (app, receiver) = (service(backend).await, Receiver::start());
+    let admin = Admin::of(&app).await;
+    let hook = admin.add(json!({"url": receiver.url()})).await;
+    let path = format!("/{}", id(&hook));
+    app.comment("waits behind it").await;
+    admin.ask(Method::PATCH, &path, Some(json!({"enabled": false}))).await.expect(200);
+    admin.ask(Method::POST, &format!("{path}/test"), None).await.expect(202);
+    let now = app.clock.now();
+    let until = now.plus(Duration::from_mins(1));
+    let claim = Claim { id: DeliveryId(app.service.ids.next()), now, until, limit: 8, failing: 8 };
+    let claimed = app.service.db.write(move |tx| webhook_queue::claim(tx, &claim)).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    // Here it is killed.
+    app.run_jobs().await;
+    assert!(receiver.take().is_empty(), "somebody may still be sending it");
+    app.clock.advance(Duration::from_secs(61));
+    app.run_jobs().await;
+    assert_eq!(kinds(&receiver.take()), ["ping"]);
 }
 
 /// Two processes on one database deliver each event once.

@@ -37,6 +37,7 @@ behind_both!(
     visitors_are_known_by_their_own_address,
     a_service_that_stops_is_not_missed,
     only_what_is_safe_is_sent_twice,
+    a_long_list_of_words_passes,
     events_are_passed_on_as_they_come,
 );
 
@@ -97,6 +98,40 @@ fn visitors_are_known_by_their_own_address(kind: Kind) {
     }
     // With the key elsewhere and the database on a server nothing is written: it may run on a read-only disk.
     assert!(!other.path("data").exists());
+}
+
+/// A rule's list may have 2 MiB, which is more than anything else may.
+fn a_long_list_of_words_passes(kind: Kind) {
+    let [one, _] = two_services();
+    let service = one.start();
+    let token = one.token("admin");
+    let proxy = kind.start(&[one.port]);
+    let client = Client::new();
+    let rules = format!("{}/api/v1/moderation/rules", proxy.url);
+    let rule = json!({"name": "words", "site": "default", "effect": {"decide": "hold"},
+        "conditions": [{"on": "anywhere", "is": "contains_word", "list": true}]});
+    let made = || client.post(&rules).bearer_auth(&token).json(&rule).send().unwrap();
+    let mut answer = None;
+    wait_until("the proxy has found a service", || {
+        let made = made();
+        let found = made.status() != 503;
+        answer = Some(made);
+        found
+    });
+    let made = answer.unwrap();
+    assert_eq!(made.status(), 201, "{}", made.text().unwrap());
+    let id = made.json::<Value>().unwrap()["id"].as_str().unwrap().to_owned();
+    let write = |bytes: usize| {
+        let list: String = (0..bytes / 32).map(|n| format!("{n:031}\n")).collect();
+        let request = client.put(format!("{rules}/{id}/words")).bearer_auth(&token);
+        request.header("content-type", "text/plain").body(list).send().unwrap()
+    };
+    let longest = write(2 * 1024 * 1024);
+    assert_eq!(longest.status(), 200, "{}", longest.text().unwrap());
+    let refused = write(2 * 1024 * 1024 + 32);
+    assert_eq!(refused.status(), 413);
+    assert_eq!(refused.json::<Value>().unwrap()["code"], "body_too_large", "the service's own answer");
+    assert!(service.stop().success());
 }
 
 fn a_service_that_stops_is_not_missed(kind: Kind) {
@@ -241,6 +276,8 @@ fn yaml_can_be_read() {
     }
     let kinds: Vec<&str> = files[1].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["Deployment", "Service", "PodDisruptionBudget", "Ingress"]);
+    let ingress = &files[1][3]["metadata"]["annotations"];
+    assert_eq!(ingress["nginx.ingress.kubernetes.io/proxy-body-size"], "3m", "word lists may have 2 MiB");
     let pod = &files[1][0]["spec"]["template"]["spec"];
     let secrets: Vec<&str> =
         files[2].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect();

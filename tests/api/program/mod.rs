@@ -14,5 +14,6 @@ mod logs;
 mod metrics;
 mod raw_http;
 mod settings;
+mod sign_in;
 mod smtp;
 mod webhooks;

@@ -28,8 +28,9 @@ on_both_databases!(
     other_data_is_not_written_over
 );
 
-/// What no copy takes: search is derived from the comments, and what PostgreSQL alone keeps for a moment stays there.
-const NOT_COPIED: &[&str] = &["comment_words", "rate_limits"];
+/// What no copy takes: search is derived from the comments, what PostgreSQL alone keeps for a moment stays there, and
+/// whoever is signed in or has a link begins anew.
+const NOT_COPIED: &[&str] = &["comment_words", "rate_limits", "sessions", "one_time_links"];
 
 #[derive(QueryableByName)]
 struct Line {

@@ -53,6 +53,10 @@ async fn fill(service: &Service) {
         created_at: NOW,
         disabled_at: None,
         links_from: None,
+        language: None,
+        totp_sealed: None,
+        totp_pending: None,
+        totp_step: None,
     };
     let token = Token {
         id: TokenId(rows::uuid(51)),

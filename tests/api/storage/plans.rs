@@ -9,7 +9,7 @@ use afterword::domain::listing::Sort;
 use afterword::storage::listing::List;
 use afterword::storage::outbox::{self, Claim, Kind};
 use afterword::storage::queue::QueueFilter;
-use afterword::storage::{Conn, Db, Tx, articles, comments, idempotency, listing, queue};
+use afterword::storage::{Conn, Db, Tx, aliases, articles, comments, days, idempotency, listing, pins, queue};
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -126,6 +126,7 @@ async fn hot_queries_read_what_they_return(backend: Backend) {
         .write(move |tx| {
             Ok(plans(tx, |tx| {
                 reading(tx, site, article);
+                reading_pinned(tx, article);
                 moderating(tx, site, article);
                 writing(tx, site, article);
             }))
@@ -159,8 +160,24 @@ fn reading(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
         listing::page(conn, list, first.next.as_ref()).unwrap();
     }
     listing::recent(conn, site, 50).unwrap();
+    aliases::page(conn, (site, 50), "a").unwrap();
     let keys: Vec<String> = (0..20).map(|n| format!("a{n}")).collect();
     articles::counts(conn, site, &keys).unwrap();
+}
+
+/// Pages of an article with pinned threads.
+fn reading_pinned(tx: &mut Tx<'_>, article: ArticleId) {
+    for n in [1003, 1021] {
+        let comment = comments::find_to_change(tx, rows::comment_id(n)).unwrap().unwrap();
+        pins::set(tx, &comment, true).unwrap();
+    }
+    for sort in [Sort::Oldest, Sort::Newest, Sort::Top] {
+        let list = List { article, sort, limit: 25 };
+        let mut after = None;
+        for _ in 0..3 {
+            after = listing::page(tx.conn(), list, after.as_ref()).unwrap().next;
+        }
+    }
 }
 
 fn moderating(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
@@ -176,6 +193,9 @@ fn moderating(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {
         }
     }
     comments::find_to_change(tx, rows::comment_id(1001)).unwrap();
+    for sites in [None, Some([site].as_slice())] {
+        days::came(tx.conn(), sites, rows::NOW, rows::NOW).unwrap();
+    }
 }
 
 fn writing(tx: &mut Tx<'_>, site: SiteId, article: ArticleId) {

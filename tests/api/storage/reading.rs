@@ -8,7 +8,7 @@ use afterword::domain::ids::CommentId;
 use afterword::domain::listing::{Place, Sort};
 use afterword::storage::comments::{Comment, StateChange};
 use afterword::storage::listing::List;
-use afterword::storage::{Conn, Db, articles, comments, listing};
+use afterword::storage::{Conn, Db, articles, comments, listing, permalink};
 use diesel::prelude::*;
 
 use crate::support::database::{Backend, TestDatabase, on_both_databases};
@@ -171,7 +171,7 @@ async fn compare(db: &Db, article: afterword::domain::ids::ArticleId, model: &Mo
                 let held = page.comments.first().map(|row| row.id);
                 if let Some(id) = held {
                     let around = db
-                        .read(move |conn| listing::page_around(conn, List { article, sort: *sort, limit }, id))
+                        .read(move |conn| permalink::page_around(conn, List { article, sort: *sort, limit }, id))
                         .await
                         .unwrap();
                     let around: Vec<_> = around.unwrap().comments.iter().map(|row| row.id).collect();

@@ -45,6 +45,8 @@ async fn every_column_is_there(backend: Backend) {
             accounts,
             account_sites,
             sessions,
+            recovery_codes,
+            one_time_links,
             tokens,
             rules,
             webhooks,
@@ -52,7 +54,11 @@ async fn every_column_is_there(backend: Backend) {
             webhook_deliveries,
             subscribers,
             notices,
-            person_requests
+            person_requests,
+            votes,
+            reactions,
+            reaction_counts,
+            flags
         );
         assert!(migrations::is_current(conn)?);
         Ok(())

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod clock;
 pub mod database;
+pub mod desk;
 pub mod figures;
 pub mod mails;
 pub mod pooler;

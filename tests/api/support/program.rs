@@ -193,3 +193,12 @@ impl Drop for SmtpPeer {
         let _ = self.child.wait();
     }
 }
+
+/// Runs a program of `tests/peers`, which must succeed; scripts/install-test-tools puts there what it needs.
+pub fn peer(script: &str, arguments: &[&Path]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join("target/peers/bin/python"));
+    let output = command.arg(root.join("tests/peers").join(script)).args(arguments).output();
+    let output = output.expect("run scripts/install-test-tools");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

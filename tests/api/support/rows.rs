@@ -110,6 +110,7 @@ pub fn event(n: u64, comment: &Comment) -> events::NewEvent {
         to_status: Some(comment.status),
         via: Via::Author,
         reason: None,
+        article_id: Some(comment.article_id),
     }
 }
 

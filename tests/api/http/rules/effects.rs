@@ -180,6 +180,13 @@ async fn edits_are_judged(backend: Backend) {
     assert_eq!((&waiting["status"], &waiting["body"]), (&json!("approved"), &json!("finer")));
     assert_eq!(waiting["hold_reasons"][0]["detail"], "Rule “Casinos”: “casino” in the text");
     edit(&public, "finest yes").await.expect(200);
+    // What spoke against a text goes with it.
+    moderator.post("/rules", &rule("Odd", &says("odd"), &json!({"score": 1}))).await.expect(201);
+    let odd = app.submit(&comment("an odd text")).await.expect(201);
+    let marks = |seen: &Value| (seen["spam_score"].clone(), seen["hold_reasons"].as_array().unwrap().len());
+    assert_eq!(marks(&seen(&moderator, &odd).await), (json!(1.0), 1));
+    edit(&odd, "another text").await.expect(200);
+    assert_eq!(marks(&seen(&moderator, &odd).await), (Value::Null, 0));
     // One that waits may be put away by a rule; nothing makes it public but a person.
     let held = app.submit(&comment("wait a bit")).await.expect(202);
     edit(&held, "yes").await.expect(200);
