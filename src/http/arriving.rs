@@ -16,8 +16,8 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{EventId, SiteId};
 use crate::error::Error;
 use crate::live::{Frame, Who, readers};
-use crate::storage::follow;
 use crate::storage::seen::{self, Change, Seen};
+use crate::storage::{articles, follow};
 
 /// Browsers come back after two to ten seconds, each after another time: thousands whose stream ends in one moment do not
 /// meet again.
@@ -62,7 +62,7 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     if *request.method() == Method::HEAD {
         return Ok(opened().finish());
     }
-    let topic = readers::topic(site.id, key.as_ref().map_or("", |key| key.as_str()));
+    let topic = readers::topic(site.id, &told_as(&state, site.id, key.as_ref().map_or("", |key| key.as_str())).await?);
     let who = Who::Reader(request::client(&request, &state).host());
     let subscription = state.live.listen(who, vec![topic]).await?;
     let span = COMES_BACK_MS.end - COMES_BACK_MS.start;
@@ -79,6 +79,13 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
         }
     }
     Ok(listener.answer())
+}
+
+/// The key by which the article's changes are told: its own, whichever leads to it.
+async fn told_as(state: &State, site: SiteId, key: &str) -> Result<String, Error> {
+    let asked = key.to_owned();
+    let found = state.service.db.read(move |conn| articles::find(conn, site, &asked)).await?;
+    Ok(found.map_or_else(|| key.to_owned(), |article| article.key))
 }
 
 /// What readers missed; none when that is not known, or too much.

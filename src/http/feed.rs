@@ -51,20 +51,19 @@ async fn make(state: &State, site: &Site, key: Option<ArticleKey>) -> Result<Rea
     let (made_at, id) = (state.cache.changes.now(), site.id);
     let wanted = key.clone();
     let read = state.service.db.read_for_everybody(move |conn| {
-        let Some(key) = &wanted else { return Ok((listing::recent(conn, id, NEWEST)?, Source::Site(id))) };
-        let Some(article) = articles::find(conn, id, key.as_str())? else {
-            return Ok((Vec::new(), Source::NewArticles(id)));
+        let Some(key) = &wanted else { return Ok((listing::recent(conn, id, NEWEST)?, vec![Source::Site(id)])) };
+        let Some(named) = articles::find_named(conn, id, key.as_str())? else {
+            return Ok((Vec::new(), vec![Source::NewArticles(id)]));
         };
-        let source = Source::Article(article.id);
-        Ok((listing::newest_of(conn, &article, NEWEST)?, source))
+        Ok((listing::newest_of(conn, &named.article, NEWEST)?, named.sources()))
     });
-    let (rows, source) = read.await?;
+    let (rows, sources) = read.await?;
     let now = state.service.clock.now();
     let entries: Vec<RecentShape> =
         rows.into_iter().map(|(row, article)| state.recent(id, (row, &article), now)).collect();
     let feed = Feed { site, key: key.as_ref(), own: own_address(state, site, key.as_ref()), entries };
     let bytes = feed.write().map_err(Error::internal)?;
-    Ok(Ready::new(CONTENT_TYPE, bytes, made_at, vec![source]))
+    Ok(Ready::new(CONTENT_TYPE, bytes, made_at, sources))
 }
 
 /// Where the feed stands.

@@ -15,7 +15,7 @@ use crate::domain::site::{ArticlePolicy, Site};
 use crate::domain::submission::ArticleKey;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::storage::articles::{self, NewArticle};
+use crate::storage::articles::{self, Article, NewArticle};
 use crate::storage::comments::{self, Comment, StateChange};
 use crate::storage::feedback::{self, Flag, Visitor};
 use crate::storage::{Conn, Tx};
@@ -108,6 +108,11 @@ pub struct Complaint {
 }
 
 impl Service {
+    /// [`Error::Closed`] where visitors change nothing. They may still flag: what is wrong there is wrong.
+    fn refuse_read_only(&self, article: Option<&Article>) -> Result<(), Error> {
+        if article.is_some_and(|article| self.is_read_only(article)) { Err(Error::Closed) } else { Ok(()) }
+    }
+
     fn visitor(&self, kind: &str, article: ArticleId, (host, at): (IpAddr, Timestamp)) -> Visitor {
         let month = month(at);
         Visitor([month, month - 1].map(|month| self.keys.visitor(kind, article, (host, month)).to_vec()))
@@ -127,6 +132,8 @@ impl Service {
             .db
             .write(move |tx| {
                 let comment = feedback::public_to_change(tx, id)?;
+                let article = articles::by_ids(tx.conn(), &[comment.article_id])?.remove(&comment.article_id);
+                service.refuse_read_only(article.as_ref())?;
                 let visitor = service.visitor("vote", comment.article_id, (from, now));
                 let (up, down) = feedback::vote(tx, &comment, (&visitor, vote), now)?;
                 let (article, site) = (comment.article_id, comment.site_id);
@@ -196,6 +203,7 @@ impl Service {
                 if there.is_none() && of.articles == ArticlePolicy::Known {
                     return Err(Error::Invalid(vec![unknown_article()]));
                 }
+                service.refuse_read_only(there.as_ref())?;
                 let article = feedback::article_to_react(tx, &new)?;
                 let visitor = service.visitor("reaction", article.id, (from, now));
                 feedback::react(tx, article.id, (&visitor, reaction.as_deref()), now)?;

@@ -19,7 +19,7 @@ use crate::storage::meta::KEY_CHECK as USED;
 use crate::storage::people::{self, Subscriber};
 use crate::storage::reseal::{self, AccountFields, PAGE, PAGE_ROWS, PrivateFields, TotpSecret};
 use crate::storage::webhooks::{self, Webhook};
-use crate::storage::{Conn, meta, neighbours};
+use crate::storage::{Conn, Tx, meta, neighbours};
 
 /// The facts in `meta` that belong to it, beside the check value of the key that is used: that of the key of a rotation that has begun and not ended,
 const NEXT: &str = "key_next";
@@ -233,9 +233,7 @@ impl Service {
         let written = self
             .db
             .write(move |tx| {
-                if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
-                    return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
-                }
+                refuse_other_key(tx, &sealer)?;
                 let mut written = reseal::replace_accounts(tx, &new_accounts, &new_secrets)?;
                 written += reseal::replace(tx, &new_comments)?;
                 for (webhook, after) in &new_webhooks {
@@ -378,4 +376,12 @@ impl Read {
 
 fn text(bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(Error::internal)
+}
+
+/// [`Error::Conflict`] when the database uses another key than this one by now.
+fn refuse_other_key(tx: &mut Tx<'_>, sealer: &Sealer) -> Result<(), Error> {
+    if meta::get(tx.conn(), USED)?.is_some_and(|used| used != sealer.check_value()) {
+        return Err(Error::conflict("Another rotation has begun. Look first: afterword doctor"));
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 
 use super::articles::{self, Article, NewArticle};
 use super::conn::{Conn, on};
+use super::feedback;
 use super::fragments::ArticleBump;
 use super::neighbours::Turn;
 use super::pins::{self, MOST_PINNED};
@@ -75,6 +76,7 @@ pub fn add(tx: &mut Tx<'_>, new: &NewAlias<'_>, now: Timestamp) -> Result<(Artic
     let from = on!(tx.conn(), |c| diesel::update(row).set(set).returning(Article::as_returning()).get_result(c))?;
     if may_have_comments {
         set_merging(tx, into.id, true)?;
+        feedback::carry_reactions(tx, from.id, into.id)?;
         tx.adopt_hints(into.id, from.title.as_deref(), from.url.as_deref());
     }
     tx.bump_article(into.id, ArticleBump { comment_count: 0, version: 1 });

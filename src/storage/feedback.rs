@@ -127,6 +127,25 @@ fn count(tx: &mut Tx<'_>, article: ArticleId, (reaction, by): (&str, i64)) -> Re
     Ok(())
 }
 
+/// Adds the reactions to an article to those of the one that it becomes. Who they came from is told by nothing but a hash
+/// that holds for one article, so it is forgotten with the article.
+pub(super) fn carry_reactions(tx: &mut Tx<'_>, from: ArticleId, into: ArticleId) -> Result<(), Error> {
+    let of = reaction_counts::table.filter(reaction_counts::article_id.eq(from));
+    let counts: Vec<(String, i64)> =
+        on!(tx.conn(), |c| of.select((reaction_counts::reaction, reaction_counts::count)).load(c))?;
+    if counts.is_empty() {
+        return Ok(());
+    }
+    tx.take_turn(Turn::Article(into))?;
+    for (reaction, by) in &counts {
+        count(tx, into, (reaction, *by))?;
+    }
+    on!(tx.conn(), |c| diesel::delete(of).execute(c))?;
+    let rows = reactions::table.filter(reactions::article_id.eq(from));
+    on!(tx.conn(), |c| diesel::delete(rows).execute(c))?;
+    Ok(())
+}
+
 /// A visitor's reaction to an article.
 pub fn yours(conn: &mut Conn, article: ArticleId, visitor: &Visitor) -> Result<Option<String>, Error> {
     Ok(on!(conn, |c| reactions::table

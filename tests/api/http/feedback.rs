@@ -224,7 +224,7 @@ async fn three_flags_hold_a_comment_once(backend: Backend) {
     }
     app.clock.advance(Duration::from_secs(1));
     flag(&app, "203.0.113.2", &id, json!({"reason": "abuse", "note": " A private <b>note</b> "})).await.expect(202);
-    assert_eq!(app.listed("").await, [id.clone()]);
+    assert_eq!(app.listed("").await, std::slice::from_ref(&id));
     app.clock.advance(Duration::from_secs(1));
     assert_eq!(flag(&app, "203.0.113.3", &id, spam.clone()).await.expect(202), json!({}));
     assert_eq!(app.listed("").await, Vec::<String>::new(), "held");
@@ -245,7 +245,7 @@ async fn three_flags_hold_a_comment_once(backend: Backend) {
     for n in 4..10 {
         flag(&app, &format!("203.0.113.{n}"), &id, spam.clone()).await.expect(202);
     }
-    assert_eq!(app.listed("").await, [id.clone()]);
+    assert_eq!(app.listed("").await, std::slice::from_ref(&id));
     let seen = app.list("").await.to_string();
     assert!(!seen.contains("private") && !seen.contains("flag\""), "{seen}");
     // Faults, and a site that goes by no flags.
@@ -308,7 +308,7 @@ async fn what_visitors_said_goes_with_time_and_with_the_comment(backend: Backend
         let before = app.service.clock.now().minus(KEPT_FOR);
         app.service.db.write(move |tx| sweep(tx, before, 10)).await.unwrap()
     };
-    app.clock.advance(KEPT_FOR - Duration::from_hours(1));
+    app.clock.advance(KEPT_FOR.saturating_sub(Duration::from_hours(1)));
     assert_eq!(sweep_at(&app).await, 0);
     app.clock.advance(Duration::from_hours(1));
     assert_eq!(sweep_at(&app).await, 3);

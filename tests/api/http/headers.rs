@@ -57,9 +57,9 @@ fn grade(answer: &Answer, secure: bool) -> (i32, Vec<&'static str>) {
     let no_frames =
         directives(policy).iter().any(|(name, words)| name == "frame-ancestors" && words.contains("'none'"));
     if no_frames {
-        extra += 5
+        extra += 5;
     } else {
-        lose(20, "may be framed")
+        lose(20, "may be framed");
     }
     if answer.header("x-content-type-options") != "nosniff" {
         lose(5, "may be sniffed");
@@ -78,9 +78,9 @@ fn grade(answer: &Answer, secure: bool) -> (i32, Vec<&'static str>) {
         lose(20, "http is allowed");
     }
     if answer.header("cross-origin-resource-policy") == "same-origin" {
-        extra += 10
+        extra += 10;
     } else {
-        lose(0, "may be embedded")
+        lose(0, "may be embedded");
     }
     if answer.header("cross-origin-opener-policy") != "same-origin" {
         lose(5, "keeps its opener");

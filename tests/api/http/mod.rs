@@ -33,6 +33,7 @@ mod reading;
 mod reply;
 mod rotation;
 mod rules;
+mod sign_in;
 mod site_settings;
 mod stream;
 mod submission;

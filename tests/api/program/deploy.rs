@@ -122,7 +122,7 @@ fn a_long_list_of_words_passes(kind: Kind) {
     assert_eq!(made.status(), 201, "{}", made.text().unwrap());
     let id = made.json::<Value>().unwrap()["id"].as_str().unwrap().to_owned();
     let write = |bytes: usize| {
-        let list: String = (0..bytes / 32).map(|n| format!("{n:031}\n")).collect();
+        let list = (0..bytes / 32).map(|n| format!("{n:031}")).collect::<Vec<_>>().join("\n");
         let request = client.put(format!("{rules}/{id}/words")).bearer_auth(&token);
         request.header("content-type", "text/plain").body(list).send().unwrap()
     };
