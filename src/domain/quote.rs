@@ -37,9 +37,8 @@ fn dead(line: &str) -> String {
     while let Some(c) = rest.next() {
         let joins = !before.is_whitespace() && rest.peek().is_some_and(|after| !after.is_whitespace());
         match c {
-            // The full stops that browsers take for dots in names of hosts (UTS 46).
-            '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' if joins => text.extend(['[', c, ']']),
-            ':' | '@' | '\u{ff20}' if joins => text.extend(['[', c, ']']),
+            // After the dot the full stops that browsers take for one in names of hosts (UTS 46).
+            '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' | ':' | '@' | '\u{ff20}' if joins => text.extend(['[', c, ']']),
             _ => text.push(c),
         }
         before = c;

@@ -263,13 +263,8 @@ impl RawSettings {
             let changed = changed_lengths(settings.lengths, &lengths, operator);
             let _ = changed.map(|lengths| settings.lengths = lengths).map_err(&mut note);
         }
-        match self.close_after_days.map(|days| (u32::try_from(days), days)) {
-            Some((Ok(days), 0..=MOST_DAYS)) => settings.close_after_days = days,
-            Some(_) => {
-                let range = format!("It must be a whole number of days from 0 (never) to {MOST_DAYS}.");
-                note(Fault::new("close_after_days", "out_of_range", range));
-            }
-            None => {}
+        if let Some(days) = self.close_after_days {
+            let _ = close_after_days(days).map(|days| settings.close_after_days = days).map_err(&mut note);
         }
         if let Some(tags) = self.languages {
             if tags.len() > 20 || !tags.iter().all(|tag| is_language(tag)) {
@@ -310,6 +305,12 @@ impl RawSettings {
         }
         self.feedback.apply(settings, faults);
     }
+}
+
+fn close_after_days(days: i64) -> Result<u32, Fault> {
+    let range = || format!("It must be a whole number of days from 0 (never) to {MOST_DAYS}.");
+    let legal = u32::try_from(days).ok().filter(|_| days <= MOST_DAYS);
+    legal.ok_or_else(|| Fault::new("close_after_days", "out_of_range", range()))
 }
 
 fn changed_retention(mut retention: Retention, given: &[(String, Option<i64>)]) -> Result<Retention, Fault> {

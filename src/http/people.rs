@@ -34,7 +34,7 @@ pub struct PersonQuery {
 #[expect(dead_code, reason = "describes the answer for the API document; it is written row by row")]
 pub struct PersonExport {
     email: String,
-    /// What the address has said about mails: site_id, consent, asked_at.
+    /// What the address has said about mails: `site_id`, consent, `asked_at`.
     mails: Vec<serde_json::Value>,
     /// As `afterword export` writes them.
     comments: Vec<serde_json::Value>,

@@ -224,6 +224,12 @@ mod tests {
             (keys.decision_token(&link(1)), keys.unsubscribe_token(AccountId(Uuid::from_u128(1)), Timestamp(7)));
         assert_eq!(keys.read_unsubscribe_token(&decide), None, "each kind has a key of its own");
         assert_eq!(keys.read_decision_token(&stop), None);
+    }
+
+    #[test]
+    fn each_kind_for_those_who_write_has_a_key_of_its_own() {
+        let keys = keys(&[1]);
+        let stop = keys.unsubscribe_token(AccountId(Uuid::from_u128(1)), Timestamp(7));
         let (row, end) = (Uuid::from_u128(7), Timestamp(9));
         let yes = keys.confirm_token(SubscriberId(row), end);
         let no = keys.silence_token(SubscriberId(row), Silence::Site);

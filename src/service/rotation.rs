@@ -142,7 +142,9 @@ impl Service {
         let mut after = Some(SubscriberId(Uuid::nil()));
         while let Some(from) = after {
             let page = self.db.read(move |conn| people::subscribers_after(conn, from, PAGE_ROWS)).await?;
-            page.iter().for_each(|row| count(&row.email_sealed));
+            for row in &page {
+                count(&row.email_sealed);
+            }
             after = page.last().filter(|_| page.len() == PAGE).map(|row| row.id);
         }
         Ok(status)
@@ -199,56 +201,42 @@ impl Service {
     /// Seals the private fields of the next comments and subscribers with the current key, in one transaction that also says
     /// how far it came. Accounts and webhooks come with the first of them.
     pub async fn reseal_some(&self) -> Result<Batch, Error> {
-        let read = self.db.read(Read::of).await?;
-        let Read { after, accounts, webhooks, comments, subscribers } = read;
+        let Read { after, accounts, webhooks, comments, subscribers } = self.db.read(Read::of).await?;
         let sealer = self.keys.sealer()?;
         let is_last = comments.len() < PAGE && subscribers.len() < PAGE;
         let mut batch = Batch { is_first: after.is_none(), is_last, ..Batch::default() };
         let (comment, subscriber) = after.unwrap_or((CommentId(Uuid::nil()), SubscriberId(Uuid::nil())));
-        let next = (
-            comments.last().map_or(comment, |row| row.id).to_string(),
-            subscribers.last().map_or(subscriber, |row| row.id).to_string(),
-        );
-        let (mut new_accounts, mut new_secrets) = (Vec::new(), Vec::new());
-        let (mut new_webhooks, mut new_subscribers, mut new_comments) = (Vec::new(), Vec::new(), Vec::new());
+        let comment = comments.last().map_or(comment, |row| row.id).to_string();
+        let subscriber = subscribers.last().map_or(subscriber, |row| row.id).to_string();
+        let mut new = Resealed::default();
         for account in accounts {
-            new_secrets.extend(self.totp_resealed(&account, &sealer, &mut batch)?);
-            new_accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
+            new.secrets.extend(self.totp_resealed(&account, &sealer, &mut batch)?);
+            new.accounts.extend(self.account_resealed(account, &sealer, &mut batch)?);
         }
         for webhook in webhooks {
-            new_webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
+            new.webhooks.extend(self.webhook_resealed(webhook, &sealer, &mut batch)?);
         }
-        for subscriber in subscribers {
-            new_subscribers.extend(self.subscriber_resealed(subscriber, &sealer, &mut batch)?);
+        for row in subscribers {
+            new.subscribers.extend(self.subscriber_resealed(row, &sealer, &mut batch)?);
         }
         for before in comments {
             let after = self.resealed(&before, &sealer, &mut batch)?;
             if after != before {
-                new_comments.push((before, after));
+                new.comments.push((before, after));
             }
         }
-        let changes =
-            [new_accounts.len(), new_secrets.len(), new_webhooks.len(), new_subscribers.len(), new_comments.len()];
-        let changes: usize = changes.iter().sum();
+        let changes = new.len();
         let written = self
             .db
             .write(move |tx| {
                 refuse_other_key(tx, &sealer)?;
-                let mut written = reseal::replace_accounts(tx, &new_accounts, &new_secrets)?;
-                written += reseal::replace(tx, &new_comments)?;
-                for (webhook, after) in &new_webhooks {
-                    written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
-                }
-                for (before, after) in &new_subscribers {
-                    written += usize::from(people::reseal_subscriber(tx, before, after)?);
-                }
                 if is_last {
-                    [PEOPLE, CURSOR].iter().try_for_each(|fact| meta::remove(tx, fact))?;
+                    [CURSOR, PEOPLE].iter().try_for_each(|fact| meta::remove(tx, fact))?;
                 } else {
-                    meta::put(tx, CURSOR, &next.0)?;
-                    meta::put(tx, PEOPLE, &next.1)?;
+                    meta::put(tx, CURSOR, &comment)?;
+                    meta::put(tx, PEOPLE, &subscriber)?;
                 }
-                Ok(written)
+                new.write(tx)
             })
             .await?;
         batch.passed_over = changes - written;
@@ -322,7 +310,7 @@ impl Service {
         let place = subscriber_place(&before.id);
         let Some(address) = self.taken_out(place, &before.email_sealed, batch) else { return Ok(None) };
         let (email_sealed, email_hash) = sealer.seal_email(place, &text(address)?)?;
-        let after = Subscriber { email_sealed, email_hash, ..before.clone() };
+        let after = Subscriber { email_hash, email_sealed, ..before.clone() };
         Ok(Some((before, after)))
     }
 
@@ -339,6 +327,36 @@ impl Service {
             after.sender_sealed = Some(sealer.seal(sender, &plain)?);
         }
         Ok(after)
+    }
+}
+
+/// What lay under an older key, sealed anew.
+#[derive(Default)]
+struct Resealed {
+    accounts: Vec<AccountFields>,
+    secrets: Vec<TotpSecret>,
+    webhooks: Vec<(Webhook, Vec<u8>)>,
+    subscribers: Vec<(Subscriber, Subscriber)>,
+    comments: Vec<(PrivateFields, PrivateFields)>,
+}
+
+impl Resealed {
+    fn len(&self) -> usize {
+        let few = self.accounts.len() + self.secrets.len() + self.webhooks.len();
+        few + self.subscribers.len() + self.comments.len()
+    }
+
+    /// Writes what is still as it was read; returns how many.
+    fn write(&self, tx: &mut Tx<'_>) -> Result<usize, Error> {
+        let mut written = reseal::replace_accounts(tx, &self.accounts, &self.secrets)?;
+        written += reseal::replace(tx, &self.comments)?;
+        for (webhook, after) in &self.webhooks {
+            written += usize::from(webhooks::reseal(tx, webhook.id, &webhook.private_sealed, after)?);
+        }
+        for (before, after) in &self.subscribers {
+            written += usize::from(people::reseal_subscriber(tx, before, after)?);
+        }
+        Ok(written)
     }
 }
 
