@@ -12,6 +12,7 @@ use rust_embed::Embed;
 use super::State;
 use super::encoding::kept_answer;
 use super::error::ApiError;
+use super::pages::https_alone;
 use crate::cache::Ready;
 use crate::error::Error;
 
@@ -94,7 +95,7 @@ pub async fn desk(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
         file => format!("desk/{file}"),
     };
     let mut response = state.assets.answer(&request, &name)?;
-    for (header, value) in DESK_HEADERS {
+    for (header, value) in DESK_HEADERS.into_iter().chain(https_alone(&state.public_url)) {
         response.headers_mut().insert(header, value);
     }
     Ok(response)
@@ -104,9 +105,6 @@ pub async fn desk(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
 pub async fn to_desk() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/admin/")).finish()
 }
-
-/// Pages of all origins may load the widget, also those that isolate themselves (`Cross-Origin-Embedder-Policy`).
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The widget.
 pub async fn embed(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
@@ -119,9 +117,10 @@ pub async fn embed_part(request: HttpRequest, state: web::Data<State>) -> Result
     for_every_origin(&request, &state, &name)
 }
 
+/// Pages of all origins may load it, also those that isolate themselves (`Cross-Origin-Embedder-Policy`).
 fn for_every_origin(request: &HttpRequest, state: &State, name: &str) -> Result<HttpResponse, ApiError> {
     let mut response = state.assets.answer(request, name)?;
-    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response.headers_mut().insert(header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     Ok(response)
 }
 
@@ -142,6 +141,11 @@ pub async fn demo(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DEMO_POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    if let Some((header, value)) = https_alone(&state.public_url) {
+        headers.insert(header, value);
+    }
     Ok(response)
 }
 

@@ -38,7 +38,7 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if let Some(rest) = path.strip_prefix("/api/v1/sites/") {
         // The site itself, and the articles that it knows, are for those who look after it.
-        if rest.split_once('/').is_none_or(|(_, what)| what == "articles") {
+        if rest.split_once('/').is_none_or(|(_, what)| what == "articles" || what.starts_with("articles/")) {
             return Sharing::Own;
         }
         let changes_nothing = rest.ends_with("/counts") || rest.ends_with("/preview");
@@ -47,12 +47,8 @@ fn sharing(path: &str, method: &Method) -> Sharing {
     if path.starts_with("/api/v1/comments/") {
         return Sharing::Site;
     }
-    let is_secret = ["/m/", "/u/", "/c/", "/n/", "/me/"].iter().any(|page| path.starts_with(page));
-    if is_secret || path.starts_with("/api/") || path == "/metrics" || !reads {
-        Sharing::Own
-    } else {
-        Sharing::Everyone
-    }
+    let is_ours = ["/m/", "/u/", "/c/", "/n/", "/me/", "/admin/"].iter().any(|page| path.starts_with(page));
+    if is_ours || path.starts_with("/api/") || path == "/metrics" || !reads { Sharing::Own } else { Sharing::Everyone }
 }
 
 /// The value of `Access-Control-Allow-Origin` for a request; none when its origin may not read the answer. Public answers

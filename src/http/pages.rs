@@ -75,8 +75,12 @@ impl Pages {
     }
 }
 
-/// For two years; whether neighbouring hosts speak https as well, their operator says.
-const HTTPS_ALONE: &str = "max-age=63072000";
+/// Where the service is reached by https, browsers come by nothing else for two years; whether neighbouring hosts speak
+/// https as well, their operator says.
+pub(super) fn https_alone(public_url: &str) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_static("max-age=63072000");
+    public_url.starts_with("https://").then_some((header::STRICT_TRANSPORT_SECURITY, value))
+}
 
 fn page(status: StatusCode, public_url: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
@@ -89,8 +93,8 @@ fn page(status: StatusCode, public_url: &str) -> HttpResponseBuilder {
         .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .insert_header((HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
         .insert_header((HeaderName::from_static("x-robots-tag"), "noindex"));
-    if public_url.starts_with("https://") {
-        response.insert_header((header::STRICT_TRANSPORT_SECURITY, HTTPS_ALONE));
+    if let Some(header) = https_alone(public_url) {
+        response.insert_header(header);
     }
     response
 }

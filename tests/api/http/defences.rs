@@ -19,7 +19,8 @@ on_both_databases!(
     scores_of_one_site,
 );
 
-async fn set(app: &TestApp, patch: Value) -> String {
+/// Changes the default site's settings; returns an administrator's token.
+pub async fn set(app: &TestApp, patch: Value) -> String {
     let token = app.moderator("admin@example.org", Role::Admin, &[]).await.token;
     call(app, &token, "PATCH", "/api/v1/sites/default", patch).await.expect(200);
     token

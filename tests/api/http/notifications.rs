@@ -8,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use reqwest::Method;
 use serde_json::json;
 
+use super::defences::set;
 use crate::support::app::{TestApp, comment};
 use crate::support::database::{Backend, on_both_databases};
 use crate::support::mails::Read;
@@ -72,17 +73,6 @@ async fn confirmed(app: &TestApp) -> String {
     decide(app, &id, "approve").await;
     assert_eq!(mails(app).await.len(), 1, "the approval");
     id
-}
-
-async fn sql(app: &TestApp, statement: &'static str) {
-    let done = app.service.db.write(move |tx| {
-        match tx.conn() {
-            Conn::Sqlite(c) => c.batch_execute(statement)?,
-            Conn::Postgres(c) => c.batch_execute(statement)?,
-        }
-        Ok(())
-    });
-    done.await.unwrap();
 }
 
 async fn a_question_first_and_nothing_else(backend: Backend) {
@@ -176,8 +166,7 @@ async fn an_approval_is_told_once(backend: Backend) {
     decide(&app, &id, "approve").await;
     assert!(mails(&app).await.is_empty());
     let app = TestApp::new(backend).await;
-    sql(&app, "UPDATE sites SET moderation = 2").await;
-    app.service.refresh_sites().await.unwrap();
+    set(&app, json!({"moderation": "none"})).await;
     asks(&app, "public at once").await;
     let question = mails(&app).await.remove(0);
     press(&app, &question.links("/c/")[0]).await;
@@ -275,8 +264,7 @@ async fn what_speaks_against_itself_asks_nobody(backend: Backend) {
 
 async fn ten_thousand_strangers_get_no_more_than_the_ceiling(backend: Backend) {
     let app = TestApp::new(backend).await;
-    sql(&app, "UPDATE sites SET moderation = 2").await;
-    app.service.refresh_sites().await.unwrap();
+    set(&app, json!({"moderation": "none"})).await;
     let (mut left, total) = (0, 10_000);
     for batch in 0..100 {
         let posts = (0..100).map(|n| {
