@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use afterword::storage::Conn;
-use diesel::connection::SimpleConnection;
 use reqwest::Method;
 use serde_json::json;
 

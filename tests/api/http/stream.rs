@@ -202,12 +202,12 @@ async fn nothing_is_missed_over_reconnections(backend: Backend) {
     };
     let (expected, seen) = tokio::join!(expected, listening);
     assert_eq!(seen, expected);
-    // Whoever names what is not known, or has missed too much, is told so.
+    // Whoever names what is not known, or has missed too much, is told so. What was just given from the log may come again.
     for unknown in ["0190a000-0000-7000-8000-000000000001", "nonsense"] {
         let mut stream = Stream::open(&moderator, Some(unknown)).await;
         assert_eq!(stream.next().await.unwrap().event, "reset");
         let id = id_of(&app.comment(&format!("after {unknown}")).await);
-        assert_eq!(stream.next().await.unwrap().data["id"], id, "and goes on");
+        while stream.next().await.expect("it goes on").data["id"] != id {}
     }
 }
 

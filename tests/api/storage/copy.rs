@@ -86,7 +86,7 @@ fn odd(table: &str, (column, kind): (&str, &str), (n, is_nullable): (usize, bool
             }
         }
         (_, "depth") => (2 - n).to_string(),
-        ("BLOB", "id" | "claim" | "alias_of") => id(n),
+        ("BLOB", "id" | "claim" | "alias_of" | "mail") => id(n),
         ("BLOB", _) if column.ends_with("_id") => id(n),
         _ if is_nullable && n == 1 => "NULL".into(),
         ("BLOB", _) => {
