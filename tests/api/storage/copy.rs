@@ -130,7 +130,7 @@ fn fill_with_odd_rows(file: &Path) {
 /// Every value of every table, as SQL would write it.
 fn dump(file: &Path) -> Vec<String> {
     let mut all = Vec::new();
-    for table in tables(file) {
+    for table in tables(file).into_iter().filter(|table| !NOT_COPIED.contains(&table.as_str())) {
         let columns =
             lines(file, &format!("SELECT name AS line FROM pragma_table_info('{table}') WHERE name <> 'seq'"));
         let quoted: Vec<String> = columns.iter().map(|name| format!("typeof({name}) || quote({name})")).collect();
