@@ -79,11 +79,12 @@ pub struct Moment(u64);
 
 impl Ready {
     /// An answer made from `sources`, which were read after `made_at`.
-    pub fn new(content_type: &'static str, body: Vec<u8>, made_at: Moment, sources: Vec<Source>) -> Self {
+    pub fn new(content_type: &'static str, body: impl Into<Bytes>, made_at: Moment, sources: Vec<Source>) -> Self {
+        let body = body.into();
         let digest = hex(Sha256::digest(&body).first_chunk::<12>().unwrap_or(&[0; 12]));
         Self {
             content_type,
-            plain: Form { etag: tag(&digest, ""), bytes: body.into() },
+            plain: Form { etag: tag(&digest, ""), bytes: body },
             gzip: OnceLock::new(),
             brotli: OnceLock::new(),
             effort: PASSING,
@@ -101,12 +102,12 @@ impl Ready {
     }
 
     /// An answer that will not be kept.
-    pub fn unkept(content_type: &'static str, body: Vec<u8>) -> Self {
+    pub fn unkept(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self::new(content_type, body, Moment(0), Vec::new())
     }
 
     /// An answer that stays as it is as long as the program runs, and is worth packing as tightly as can be.
-    pub fn lasting(content_type: &'static str, body: Vec<u8>) -> Self {
+    pub fn lasting(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { effort: LASTING, ..Self::unkept(content_type, body) }
     }
 

@@ -1,12 +1,14 @@
 //! What browsers load from us: the files of `web/` as they lie there, each with its type, a strong `ETag` and compressed
-//! forms that are made once, when first asked for. A debug build reads them from the disk at each request, so that a change
+//! forms. All that is made once, when first asked for. A debug build reads them from the disk at each request, so that a change
 //! is seen without a compiler.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
 use rust_embed::Embed;
 
 use super::State;
@@ -32,27 +34,38 @@ struct Files;
 
 /// The files, ready to be sent.
 pub struct Assets {
-    ready: HashMap<String, Arc<Ready>>,
+    ready: HashMap<Cow<'static, str>, OnceLock<Ready>>,
 }
 
 impl Assets {
-    /// Reads them.
+    /// Knows their names.
     pub fn new() -> Self {
-        let named = |name: String| read(&name).map(|ready| (name, ready));
-        Self { ready: Files::iter().map(String::from).filter_map(named).collect() }
+        Self { ready: Files::iter().map(|name| (name, OnceLock::new())).collect() }
     }
 
     /// The file of that name below `web/`.
     pub fn answer(&self, request: &HttpRequest, name: &str) -> Result<HttpResponse, Error> {
-        let found = if cfg!(debug_assertions) { read(name) } else { self.ready.get(name).cloned() };
-        let ready = found.ok_or(Error::NotFound)?;
-        Ok(kept_answer(request, &ready))
+        if cfg!(debug_assertions) {
+            return Ok(kept_answer(request, &read(name)?));
+        }
+        let once = self.ready.get(name).ok_or(Error::NotFound)?;
+        let ready = match once.get() {
+            Some(ready) => ready,
+            None => {
+                let made = read(name)?;
+                once.get_or_init(|| made)
+            }
+        };
+        Ok(kept_answer(request, ready))
     }
 }
 
-fn read(name: &str) -> Option<Arc<Ready>> {
-    let file = Files::get(name)?;
-    Some(Arc::new(Ready::lasting(content_type(name), file.data.into_owned())))
+fn read(name: &str) -> Result<Ready, Error> {
+    let bytes = match Files::get(name).ok_or(Error::NotFound)?.data {
+        Cow::Borrowed(in_the_program) => Bytes::from_static(in_the_program),
+        Cow::Owned(read) => read.into(),
+    };
+    Ok(Ready::lasting(content_type(name), bytes))
 }
 
 fn content_type(name: &str) -> &'static str {
