@@ -302,7 +302,7 @@ mod tests {
 
     async fn fill(cache: &Cache, address: &str, body: &str, source: Source) {
         let made_at = cache.changes.now();
-        let ready = Ready::new("text/plain", body.into(), made_at, vec![source]);
+        let ready = Ready::new("text/plain", body.to_owned(), made_at, vec![source]);
         cache.get_or_make(address, async { Ok::<_, ()>(ready) }).await.unwrap();
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let clock = Arc::new(Moving(AtomicU64::new(5)));
         let cache = Cache::new(1 << 20, clock.clone());
         let make = |body: &str, end| {
-            Ready::new("text/plain", body.into(), cache.changes.now(), vec![BLOG]).until(Some(Timestamp(end)))
+            Ready::new("text/plain", body.to_owned(), cache.changes.now(), vec![BLOG]).until(Some(Timestamp(end)))
         };
         cache.get_or_make("/a", async { Ok::<_, ()>(make("open", 7)) }).await.unwrap();
         clock.0.store(6, Ordering::SeqCst);
