@@ -13,7 +13,26 @@ use super::stream::Stream;
 use crate::support::app::{Answer, TestApp};
 use crate::support::database::{Backend, on_both_databases};
 
-on_both_databases!(canaries_stay_inside, an_unreadable_field_takes_nothing_along);
+on_both_databases!(
+    canaries_stay_inside,
+    an_unreadable_field_takes_nothing_along,
+);
+
+/// After an erasure all tables in which a person's rows lay are written anew.
+#[test]
+fn the_tables_to_be_vacuumed_are_all_there() {
+    let page = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (privacy, operations) = (page("docs/privacy.md"), page("docs/operations.md"));
+    let full = operations.lines().find(|line| line.starts_with("VACUUM FULL")).unwrap();
+    let named: Vec<&str> = full.trim_start_matches("VACUUM FULL").split([',', ';']).map(str::trim).collect();
+    let rows = privacy.lines().filter_map(|line| line.strip_prefix("| `"));
+    let tables: std::collections::BTreeSet<&str> = rows.filter_map(|row| row.split('.').next()).collect();
+    // Accounts are no people who wrote comments, the log has no text of theirs, and nothing leads to who reacted.
+    let others = ["accounts", "sessions", "events", "reactions"];
+    for table in tables.iter().filter(|table| !others.contains(table)) {
+        assert!(named.contains(table), "{table} is not in {full}");
+    }
+}
 
 const EMAIL: &str = "Canary.Bird+x@coal-mine.example";
 const ADDRESS: &str = "203.0.113.77";
