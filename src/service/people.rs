@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::accounts::sealer_in;
 use super::erasure::Eraser;
-use super::private_fields::Sender;
 use super::{Service, outside_status};
 use crate::domain::comment::Via;
 use crate::domain::email::Email;
@@ -64,7 +63,8 @@ pub struct PersonPage {
     pub consent: Option<Consent>,
 }
 
-/// A comment as its author takes it along. What moderators and rules thought of it is not theirs.
+/// A comment as its author takes it along. What moderators and rules thought of it is not theirs, and neither is who sent
+/// it: the address was typed, so it may have been somebody else.
 #[derive(Serialize)]
 struct OwnRecord {
     id: CommentId,
@@ -79,8 +79,6 @@ struct OwnRecord {
     body: String,
     waiting_body: Option<String>,
     notify: bool,
-    address: Option<String>,
-    user_agent: Option<String>,
     created_at: Timestamp,
     edited_at: Option<Timestamp>,
 }
@@ -225,7 +223,7 @@ impl Service {
     }
 
     fn own_record(&self, comment: &Comment, article: &Article) -> OwnRecord {
-        let (email, Sender { address, user_agent }) = self.opened(&comment.sealed());
+        let (email, _) = self.opened(&comment.sealed());
         OwnRecord {
             id: comment.id,
             article: article.key.clone(),
@@ -239,8 +237,6 @@ impl Service {
             body: comment.body.clone(),
             waiting_body: comment.waiting_edit().map(|edit| edit.body),
             notify: comment.notify,
-            address,
-            user_agent,
             created_at: comment.created_at,
             edited_at: comment.edited_at,
         }
