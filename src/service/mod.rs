@@ -100,6 +100,13 @@ pub struct Rules {
     pub session_life: Duration,
 }
 
+impl Rules {
+    /// Whether the browser's name is kept: never where nothing is to be kept of who sent a comment.
+    pub fn keeps_user_agents(&self) -> bool {
+        self.user_agent && self.address != AddressPrivacy::None
+    }
+}
+
 /// Everything that use cases work with. One for the whole process.
 pub struct Service {
     /// The database.

@@ -16,7 +16,20 @@ use crate::support::database::{Backend, on_both_databases};
 on_both_databases!(
     canaries_stay_inside,
     an_unreadable_field_takes_nothing_along,
+    nothing_is_kept_of_a_sender_where_nothing_may_be,
 );
+
+async fn nothing_is_kept_of_a_sender_where_nothing_may_be(backend: Backend) {
+    for (address, agent) in [("none", Value::Null), ("network", json!("Nightingale/7"))] {
+        let app = TestApp::build(backend).set("privacy__address", address).start().await;
+        let body = json!({"article": "/a", "name": "Bird", "email": EMAIL, "body": "tweet"});
+        let post = app.request(Method::POST, "/api/v1/sites/default/comments").json(&body);
+        let sent = app.send(post.header("user-agent", "Nightingale/7")).await.expect(202);
+        let id = sent["comment"]["id"].as_str().unwrap().to_owned();
+        let seen = app.default_moderator().await.get(&format!("/comments/{id}")).await.expect(200);
+        assert_eq!(seen["user_agent"], agent, "{address}");
+    }
+}
 
 /// After an erasure all tables in which a person's rows lay are written anew.
 #[test]
