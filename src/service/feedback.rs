@@ -1,10 +1,13 @@
 //! What readers say without writing: votes on comments, reactions to articles, flags. One of each for a visitor, who is
-//! known by a keyed hash of their address block, another one on each article and after each month; no address is kept.
+//! known by a keyed hash of their address block, another one for each comment or article and after each month; no address is
+//! kept. A comment may move to another article, so what is said of it goes by its own id.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use super::{Actor, Service};
 use crate::domain::comment::{Action, HoldReason, Status, Via};
@@ -113,9 +116,9 @@ impl Service {
         if article.is_some_and(|article| self.is_read_only(article)) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn visitor(&self, kind: &str, article: ArticleId, (host, at): (IpAddr, Timestamp)) -> Visitor {
+    fn visitor(&self, kind: &str, about: Uuid, (host, at): (IpAddr, Timestamp)) -> Visitor {
         let month = month(at);
-        Visitor([month, month - 1].map(|month| self.keys.visitor(kind, article, (host, month)).to_vec()))
+        Visitor([month, month - 1].map(|month| self.keys.visitor(kind, about, (host, month)).to_vec()))
     }
 
     /// The comment with this id, if it is public.
@@ -134,7 +137,7 @@ impl Service {
                 let comment = feedback::public_to_change(tx, id)?;
                 let article = articles::by_ids(tx.conn(), &[comment.article_id])?.remove(&comment.article_id);
                 service.refuse_read_only(article.as_ref())?;
-                let visitor = service.visitor("vote", comment.article_id, (from, now));
+                let visitor = service.visitor("vote", id.0, (from, now));
                 let (up, down) = feedback::vote(tx, &comment, (&visitor, vote), now)?;
                 let (article, site) = (comment.article_id, comment.site_id);
                 Ok(((Tally { up, down }, (up, down) != (comment.votes_up, comment.votes_down)), article, site))
@@ -179,7 +182,7 @@ impl Service {
             let Some(article) = articles::find(conn, site_id, key.as_str())? else {
                 return Ok((BTreeMap::new(), None));
             };
-            reactions_of(conn, article.id, &service.visitor("reaction", article.id, (from, now)))
+            reactions_of(conn, article.id, &service.visitor("reaction", article.id.0, (from, now)))
         });
         let (counts, yours) = read.await?;
         Ok(told(site, counts, yours))
@@ -205,7 +208,7 @@ impl Service {
                 }
                 service.refuse_read_only(there.as_ref())?;
                 let article = feedback::article_to_react(tx, &new)?;
-                let visitor = service.visitor("reaction", article.id, (from, now));
+                let visitor = service.visitor("reaction", article.id.0, (from, now));
                 feedback::react(tx, article.id, (&visitor, reaction.as_deref()), now)?;
                 reactions_of(tx.conn(), article.id, &visitor)
             })
@@ -220,7 +223,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = feedback::public_to_change(tx, id)?;
-                let visitor = service.visitor("flag", comment.article_id, (from, now));
+                let visitor = service.visitor("flag", id.0, (from, now));
                 let Complaint { reason, note } = complaint.clone();
                 if feedback::flag(tx, id, &visitor, &Flag { reason, note, at: now })? {
                     service.hold_flagged(tx, &comment, now)?;
@@ -286,7 +289,6 @@ fn unknown_article() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn many_votes_are_shown_every_few_seconds() {

@@ -20,6 +20,7 @@ on_both_databases!(
     three_flags_hold_a_comment_once,
     what_is_not_public_takes_nothing,
     feedback_is_limited,
+    a_merge_makes_nobody_two,
     what_visitors_said_goes_with_time_and_with_the_comment
 );
 
@@ -293,6 +294,24 @@ async fn feedback_is_limited(backend: Backend) {
     assert_eq!(limited.problem(429), "rate_limited");
     // It takes nothing from the rings of comments.
     app.submit(&comment("two")).await.expect(202);
+}
+
+async fn a_merge_makes_nobody_two(backend: Backend) {
+    let app = behind_a_proxy(backend).start().await;
+    let id = app.published("vote on me", None).await;
+    let spam = json!({"reason": "spam"});
+    vote(&app, "203.0.113.1", &id, 1).await;
+    for from in ["203.0.113.1", "203.0.113.2"] {
+        flag(&app, from, &id, spam.clone()).await.expect(202);
+    }
+    let token = app.moderator("root@example.org", Role::Admin, &[]).await.token;
+    let merge = json!({"from": "/a", "into": "/b"});
+    call(&app, &token, "POST", "/api/v1/sites/default/articles/merge", merge).await.expect(200);
+    assert_eq!(vote(&app, "203.0.113.1", &id, 1).await, json!({"votes": {"up": 1, "down": 0}, "yours": 1}));
+    for from in ["203.0.113.1", "203.0.113.2"] {
+        flag(&app, from, &id, spam.clone()).await.expect(202);
+    }
+    assert_eq!(app.listed("").await, [id], "two have flagged it, not four");
 }
 
 async fn what_visitors_said_goes_with_time_and_with_the_comment(backend: Backend) {
