@@ -66,16 +66,19 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     let key = key.map_or_else(String::new, |key| key.as_str().to_owned());
     let topic = readers::topic(site.id, &key);
     let who = Who::Reader(request::client(&request, &state).host());
+    let newest = state.service.db.read(follow::newest).await?;
     let subscription = state.live.listen(who, vec![topic]).await?;
     let span = COMES_BACK_MS.end - COMES_BACK_MS.start;
     // The random part of an id is random enough for this.
     let retry = COMES_BACK_MS.start + state.service.ids.next().as_u128() % span;
     let mut listener = Listener::new(state.clone(), subscription, format!("retry: {retry}\n\n").into());
-    if let Some(last) = request.headers().get("last-event-id") {
-        match missed(&state, last.to_str().unwrap_or_default(), (site.id, key)).await? {
-            Some(changes) => listener.catch_up(changes.into_iter().map(Frame::of_change)),
-            None => listener.reset(),
-        }
+    let missed = match request.headers().get("last-event-id") {
+        Some(last) => missed(&state, last.to_str().unwrap_or_default(), (site.id, key)).await?,
+        None => Some(Vec::new()),
+    };
+    match missed {
+        Some(changes) => listener.catch_up(changes.into_iter().map(Frame::of_change), newest),
+        None => listener.reset(newest),
     }
     Ok(listener.answer())
 }

@@ -29,9 +29,6 @@ pub const MOST_MISSED: i64 = 1000;
 /// Browsers come back after this many milliseconds.
 const OPENING: &str = "retry: 2000\n\n";
 
-/// There is too much to tell one by one, or the last event is not known: everything is to be loaded anew.
-const RESET: &[u8] = b"event: reset\ndata: {}\n\n";
-
 /// A sign of life.
 const HEARTBEAT: &[u8] = b":\n\n";
 
@@ -59,14 +56,17 @@ pub async fn queue(
         None => vec![Topic::AllQueues],
         Some(sites) => sites.into_iter().map(Topic::Queue).collect(),
     };
-    // First a place among the listeners, then the past: nothing falls between them.
+    // First the end of the log, then a place among the listeners, then the past: nothing falls between them.
+    let newest = state.service.db.read(follow::newest).await?;
     let subscription = state.live.listen(Who::Account(access.account), topics).await?;
     let mut listener = Listener::new(state.clone(), subscription, OPENING.into());
-    if let Some(last) = request.headers().get("last-event-id") {
-        match missed(&state, &access, last.to_str().unwrap_or_default()).await? {
-            Some(entries) => listener.catch_up(entries.iter().map(queue::frame)),
-            None => listener.reset(),
-        }
+    let missed = match request.headers().get("last-event-id") {
+        Some(last) => missed(&state, &access, last.to_str().unwrap_or_default()).await?,
+        None => Some(Vec::new()),
+    };
+    match missed {
+        Some(entries) => listener.catch_up(entries.iter().map(queue::frame), newest),
+        None => listener.reset(newest),
     }
     let pass = signed_in::pass(&request, &state)?.ok_or_else(|| Error::internal("a moderator without a pass"))?;
     Ok(listener.with_rights(access, pass).answer())
@@ -124,17 +124,20 @@ impl Listener {
         Self { rights: Some((access, pass)), ..self }
     }
 
-    /// Gives first what was missed.
-    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>) {
+    /// Gives first what was missed, and then says where the log stood before this listened: whoever hears nothing else comes
+    /// back with that, and misses nothing.
+    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>, newest: EventId) {
         for frame in missed {
             self.told.insert(frame.id);
             self.waiting.push_back(self.bytes(&frame));
         }
+        self.waiting.push_back(format!("id: {newest}\n\n").into());
     }
 
-    /// Says first that too much was missed.
-    pub fn reset(&mut self) {
-        self.waiting.push_back(Bytes::from_static(RESET));
+    /// Says first that there is too much to tell one by one, or that the last event is not known: everything is to be loaded
+    /// anew, as it is after this entry.
+    pub fn reset(&mut self, newest: EventId) {
+        self.waiting.push_back(format!("id: {newest}\nevent: reset\ndata: {{}}\n\n").into());
     }
 
     /// The stream as an answer.
