@@ -80,7 +80,7 @@ pub async fn ask(
     state.service.ask_for_link(site.id, email).await?;
     let text = format!(
         "If there is something of yours on {}, a mail with a link is on its way. The link works for an hour; an address gets \
-         three of them a day at most.",
+         three of them a day at most, and one that never wants to hear from here one.",
         site.name
     );
     Ok(state.pages.message(StatusCode::OK, "Look into your mail", &text)?)

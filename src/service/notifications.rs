@@ -97,6 +97,18 @@ impl Service {
         Ok(said.into_iter().find(|row| row.site_id == comment.site_id))
     }
 
+    /// A subscriber's address, in plain.
+    fn address_of(&self, subscriber: &Subscriber) -> Result<Email, Error> {
+        let address = self.keys.open(subscriber_place(&subscriber.id), &subscriber.email_sealed)?;
+        let address = String::from_utf8(address).map_err(Error::internal)?;
+        Email::parse(&address, "email").map_err(|_| Error::internal("a stored address is none"))
+    }
+
+    /// What the address of a subscriber has said, on all sites.
+    pub(super) fn said_by(&self, conn: &mut Conn, subscriber: &Subscriber) -> Result<Vec<Subscriber>, Error> {
+        people::subscribers_of(conn, &self.keys.email_hashes(&self.address_of(subscriber)?))
+    }
+
     /// Asks a new address, once a day at most; `false` when too many others were asked within the hour. It is dropped then,
     /// not put off: the next comment asks again, and a flood of strangers' addresses leaves nothing behind.
     fn ask(&self, tx: &mut Tx<'_>, comment: &Comment, now: Timestamp) -> Result<bool, Error> {
@@ -107,8 +119,7 @@ impl Service {
         let said = people::subscribers_of(tx.conn(), &self.keys.email_hashes(&email))?;
         let here = said.iter().find(|row| row.site_id == comment.site_id);
         let lately = said.iter().filter_map(|row| row.asked_at).any(|at| at > now.minus(ASKED_ONCE_IN));
-        let refused = said.iter().any(|row| row.consent == Consent::Refused);
-        if refused || lately || here.is_some_and(|row| row.consent == Consent::Confirmed) {
+        if has_refused(&said) || lately || here.is_some_and(|row| row.consent == Consent::Confirmed) {
             return Ok(true);
         }
         let ceiling = self.rules.people.confirmations;
@@ -209,6 +220,9 @@ impl Service {
     fn news_in(&self, tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp) -> Result<Option<News>, Error> {
         let Some((id, waiting)) = waiting_for(tx.conn(), row)? else { return Ok(None) };
         let Some(subscriber) = people::subscriber(tx.conn(), id)? else { return Ok(None) };
+        if has_refused(&self.said_by(tx.conn(), &subscriber)?) {
+            return Ok(None);
+        }
         let (mut notices, mut told) = (Vec::new(), Vec::new());
         for notice in waiting.into_iter().filter(|notice| !notice.told) {
             if let Some(thing) = self.still_true(tx.conn(), &notice, &subscriber)? {
@@ -223,8 +237,7 @@ impl Service {
         for notice in &notices {
             people::leaves(tx, notice, row.id, now)?;
         }
-        let address = self.keys.open(subscriber_place(&subscriber.id), &subscriber.email_sealed)?;
-        let address = String::from_utf8(address).map_err(Error::internal)?;
+        let address = self.address_of(&subscriber)?.as_str().to_owned();
         Ok(Some(News { subscriber, address, told }))
     }
 
@@ -285,6 +298,11 @@ fn waiting_for(conn: &mut Conn, row: &OutboxRow) -> Result<Option<(SubscriberId,
     };
     let Some(comment) = row.comment_id else { return Ok(None) };
     Ok(people::notice(conn, comment, kind)?.map(|notice| (notice.subscriber_id, vec![notice])))
+}
+
+/// Whether an address wants no mail of any site; what it has said on all of them.
+pub(super) fn has_refused(said: &[Subscriber]) -> bool {
+    said.iter().any(|row| row.consent == Consent::Refused)
 }
 
 fn has_said_yes(subscriber: &Subscriber) -> bool {

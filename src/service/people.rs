@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::accounts::sealer_in;
 use super::erasure::Eraser;
+use super::notifications::has_refused;
 use super::{Service, outside_status};
 use crate::domain::comment::Via;
 use crate::domain::email::Email;
 use crate::domain::ids::{ArticleId, CommentId, OutboxId, SiteId};
-use crate::domain::people::{Consent, PERSON_LINK_LIFE, PERSON_LINKS_A_DAY};
+use crate::domain::people::{Consent, PERSON_LINK_LIFE, PERSON_LINKS_A_DAY, PERSON_LINKS_WHEN_REFUSED};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::keys::Place;
@@ -95,7 +96,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let lately = people::requests_since(tx.conn(), now.minus(Duration::from_hours(1)), REQUESTS_AN_HOUR)?;
-                let (asked, _) = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?;
+                let asked = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?.len();
                 // Three links leave in a day; more is remembered only so far that a mail that was lost can be asked for.
                 if lately >= REQUESTS_AN_HOUR || asked >= 2 * PERSON_LINKS_A_DAY {
                     return Ok(());
@@ -122,12 +123,16 @@ impl Service {
         let Some(request) = people::request(tx.conn(), id)? else { return Ok(None) };
         let person = self.person(&request)?;
         let wrote = !people::comments_of(tx.conn(), &person.whose, CommentId(Uuid::nil()), 1)?.is_empty();
-        let is_known = wrote || subscription(tx.conn(), &person)?.is_some();
-        let (_, left) = people::requests_of(tx.conn(), &person.whose.hashes, now.minus(DAY))?;
+        let said = people::subscribers_of(tx.conn(), &person.whose.hashes)?;
+        let is_known = wrote || said.iter().any(|row| row.site_id == person.site);
+        let asked = people::requests_of(tx.conn(), &person.whose.hashes, now.minus(DAY))?;
+        let left = asked.iter().filter(|(_, mailed_at)| mailed_at.is_some()).count();
+        // The link is the only way to their data, also for whoever wants no other mail.
+        let most = if has_refused(&said) { PERSON_LINKS_WHEN_REFUSED } else { PERSON_LINKS_A_DAY };
         let ceiling = self.rules.people.links;
         let in_all = people::links_since(tx.conn(), now.minus(Duration::from_hours(1)), ceiling)?;
         let again = request.mailed_at.is_some();
-        if !is_known || (!again && (left >= PERSON_LINKS_A_DAY || in_all >= ceiling)) {
+        if !is_known || (!again && (left >= most || in_all >= ceiling)) {
             return Ok(None);
         }
         people::request_leaves(tx, id, now)?;

@@ -214,16 +214,19 @@ pub fn request(conn: &mut Conn, id: OutboxId) -> Result<Option<PersonRequest>, E
     Ok(on!(conn, |c| person_requests::table.find(id).select(PersonRequest::as_select()).get_result(c).optional())?)
 }
 
-/// How many requests of an address since then were stored and how many of them brought a mail. They are few: see
-/// `add_request`'s caller.
-pub fn requests_of(conn: &mut Conn, hashes: &[Vec<u8>], since: Timestamp) -> Result<(usize, usize), Error> {
-    let rows: Vec<Option<Timestamp>> = on!(conn, |c| person_requests::table
+/// The requests of an address since then: on which site, and when they brought a mail. Of many, some.
+pub fn requests_of(
+    conn: &mut Conn,
+    hashes: &[Vec<u8>],
+    since: Timestamp,
+) -> Result<Vec<(SiteId, Option<Timestamp>)>, Error> {
+    Ok(on!(conn, |c| person_requests::table
         .filter(person_requests::email_hash.eq_any(hashes))
         .filter(person_requests::created_at.gt(since))
-        .select(person_requests::mailed_at)
+        .select((person_requests::site_id, person_requests::mailed_at))
+        .order(person_requests::created_at.desc())
         .limit(1000)
-        .load(c))?;
-    Ok((rows.len(), rows.iter().flatten().count()))
+        .load(c))?)
 }
 
 /// How many requests came since then, counted up to `limit`.

@@ -1,0 +1,133 @@
+//! What people who wrote comments are promised about mails holds on every site, after an outage, and with two instances:
+//! never is never, nothing is lost, nothing is told twice, no ceiling is passed, and nobody is locked out of their own data.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use afterword::domain::email::Email;
+use afterword::domain::ids::{AccountId, CommentId, OutboxId};
+use afterword::service::site_changes::{RawSite, SiteOrder};
+use afterword::storage::mails::MAILS;
+use afterword::storage::outbox::{self, Claim, Kind, OutboxRow};
+use afterword::storage::{comments, people};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::app::{TestApp, comment, work_left};
+use crate::support::database::{Backend, on_both_databases};
+use crate::support::mails::Read;
+use crate::support::postgres;
+use crate::support::program::SmtpPeer;
+
+on_both_databases!(
+    never_holds_on_every_site,
+    one_link_a_day_for_whoever_said_never,
+);
+
+const READER: &str = "reader@example.net";
+const DAY: Duration = Duration::from_hours(24);
+
+/// Sends a comment of the reader that asks for mails; returns its id.
+async fn asks(app: &TestApp, site: &str, text: &str) -> String {
+    app.clock.advance(Duration::from_secs(1));
+    let mut body = comment(text);
+    (body["email"], body["notify"]) = (json!(READER), json!(true));
+    let answer = app.post(&format!("/api/v1/sites/{site}/comments"), &body).await.expect(202);
+    answer["comment"]["id"].as_str().unwrap().to_owned()
+}
+
+/// The mails to the reader that leave now.
+async fn mails(app: &TestApp) -> Vec<Read> {
+    let all = app.run_jobs().await;
+    all.iter().map(|mail| Read::of(mail)).filter(|mail| mail.header("To").contains(READER)).collect()
+}
+
+async fn press(app: &TestApp, path: &str) -> String {
+    let answer = app.send(app.request(Method::POST, path)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text()
+}
+
+/// A public comment of a reader who has said yes.
+async fn confirmed(app: &TestApp) -> String {
+    let id = asks(app, "default", "tell me").await;
+    let question = mails(app).await.remove(0);
+    press(app, &question.links("/c/")[0]).await;
+    app.default_moderator().await.decide(&id, "approve").await.expect(200);
+    assert_eq!(mails(app).await.len(), 1, "the approval");
+    id
+}
+
+/// An approved reply of somebody else.
+async fn reply(app: &TestApp, parent: &str, text: &str) -> String {
+    app.clock.advance(Duration::from_secs(1));
+    app.published(text, Some(parent)).await
+}
+
+async fn another_site(app: &TestApp) {
+    let raw = RawSite { name: Some("Other".into()), ..Default::default() };
+    app.service.make_site("other", SiteOrder { raw, faults: Vec::new() }).await.unwrap();
+}
+
+async fn ask_for_link(app: &TestApp, site: &str) -> usize {
+    let answer = app.send(app.request(Method::POST, &format!("/me/{site}")).form(&[("email", READER)])).await;
+    assert_eq!(answer.status, 200);
+    app.run_jobs().await.len()
+}
+
+/// A reader who hears of replies on one site, and says never in the question of another one.
+async fn says_never(app: &TestApp) -> String {
+    another_site(app).await;
+    let id = confirmed(app).await;
+    app.clock.advance(DAY);
+    asks(app, "other", "here as well").await;
+    let never = mails(app).await.remove(0).links("/n/").remove(0);
+    assert!(app.get(&never).await.text().contains("link to your own data"), "it says what may still come");
+    assert!(press(app, &never).await.contains("link to your own data"));
+    id
+}
+
+async fn never_holds_on_every_site(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let id = says_never(&app).await;
+    reply(&app, &id, "an answer").await;
+    let mine = asks(&app, "default", "another one").await;
+    app.default_moderator().await.decide(&mine, "approve").await.expect(200);
+    app.clock.advance(DAY * 2);
+    asks(&app, "default", "once more").await;
+    assert!(mails(&app).await.is_empty());
+}
+
+async fn one_link_a_day_for_whoever_said_never(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    says_never(&app).await;
+    let mut left = 0;
+    for site in ["default", "other", "default", "other"] {
+        left += ask_for_link(&app, site).await;
+        app.clock.advance(Duration::from_hours(2));
+    }
+    assert_eq!(left, 1);
+    app.clock.advance(DAY);
+    assert_eq!(ask_for_link(&app, "default").await, 1, "it is the only way to their data");
+}
+
+/// Finds out whom the comments of now concern, and does no more.
+async fn spread(app: &TestApp) {
+    let (service, now) = (app.service.clone(), app.service.clock.now());
+    let spread = app.service.db.write(move |tx| {
+        let work = outbox::take(tx, &[Kind::TellPeople], now, 10)?;
+        service.spread_news(tx, &work, now)
+    });
+    spread.await.unwrap();
+}
+
+/// Waits until the work is over, or another connection waits for its turn.
+pub async fn over_or_waiting<T>(app: &TestApp, work: &tokio::task::JoinHandle<T>) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
+                   (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while !work.is_finished() && postgres::run(app.database_url(), waiting) == "0" {
+        tokio::task::yield_now().await;
+    }
+}
+
