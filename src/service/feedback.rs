@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{Actor, Service};
 use crate::domain::comment::{Action, HoldReason, Status, Via};
-use crate::domain::fault::Fault;
 use crate::domain::feedback::{FlagReason, Vote, month};
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
 use crate::domain::site::{ArticlePolicy, Site};
@@ -188,8 +187,19 @@ impl Service {
         Ok(told(site, counts, yours))
     }
 
+    /// [`Error::Invalid`] for an article that is not the site's own, where it takes reactions to those alone. To be asked
+    /// before the rings: an illegal request costs none of them.
+    pub async fn check_reacted(&self, site: &Site, key: &ArticleKey) -> Result<(), Error> {
+        let (id, key, policy) = (site.id, key.clone(), site.articles);
+        if policy != ArticlePolicy::Known {
+            return Ok(());
+        }
+        let found = self.db.read(move |conn| articles::find(conn, id, key.as_str())).await?;
+        refuse_unknown(policy, found.as_ref())
+    }
+
     /// Writes a visitor's reaction, one of the site's (none: takes it back). An article that nobody has commented on is
-    /// made, unless the site takes comments on its own articles only: [`Error::Invalid`] then.
+    /// made, if there is something to keep. Errors as [`Service::check_reacted`].
     pub async fn react(
         self: &Arc<Self>,
         site: Arc<Site>,
@@ -203,11 +213,12 @@ impl Service {
             .write(move |tx| {
                 let new = NewArticle { id, site_id: of.id, key: &key, created_at: now };
                 let there = articles::find(tx.conn(), of.id, key.as_str())?;
-                if there.is_none() && of.articles == ArticlePolicy::Known {
-                    return Err(Error::Invalid(vec![unknown_article()]));
+                refuse_unknown(of.articles, there.as_ref())?;
+                if there.is_none() && reaction.is_none() {
+                    return Ok((BTreeMap::new(), None));
                 }
-                service.refuse_read_only(there.as_ref())?;
                 let article = feedback::article_to_react(tx, &new)?;
+                service.refuse_read_only(Some(&article))?;
                 let visitor = service.visitor("reaction", article.id.0, (from, now));
                 feedback::react(tx, article.id, (&visitor, reaction.as_deref()), now)?;
                 reactions_of(tx.conn(), article.id, &visitor)
@@ -282,8 +293,12 @@ fn told(site: &Site, mut counted: BTreeMap<String, i64>, yours: Option<String>) 
     Reactions { counts, yours: yours.filter(|name| names.contains(name)) }
 }
 
-fn unknown_article() -> Fault {
-    Fault::new("article", "unknown_article", "This site takes reactions to its own articles only.")
+fn refuse_unknown(policy: ArticlePolicy, found: Option<&Article>) -> Result<(), Error> {
+    if found.is_none() && policy == ArticlePolicy::Known {
+        let text = "This site takes reactions to its own articles only.";
+        return Err(Error::invalid("article", "unknown_article", text));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
