@@ -135,6 +135,12 @@ fn confirmed(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
 
 fn silent(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
     let text = match said.silence {
+        // The link names a row that went, so there is nothing that could remember this no.
+        Silence::Everywhere if said.site.is_none() => {
+            let text = "Your address is not known here any more, so no mail comes to you now. Whoever types it anew brings \
+                        it back: it may be asked again then, and that mail has a link that says never.";
+            return Ok(state.pages.message(StatusCode::OK, "Nothing is known of you here", text)?);
+        }
         Silence::Everywhere => {
             format!("No mail comes to you from here again, whoever types your address. {BUT_A_LINK}")
         }

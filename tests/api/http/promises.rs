@@ -23,6 +23,7 @@ use crate::support::program::SmtpPeer;
 on_both_databases!(
     never_holds_on_every_site,
     one_link_a_day_for_whoever_said_never,
+    a_no_to_what_is_forgotten_says_so,
 );
 
 const READER: &str = "reader@example.net";
@@ -110,6 +111,21 @@ async fn one_link_a_day_for_whoever_said_never(backend: Backend) {
     assert_eq!(left, 1);
     app.clock.advance(DAY);
     assert_eq!(ask_for_link(&app, "default").await, 1, "it is the only way to their data");
+}
+
+async fn a_no_to_what_is_forgotten_says_so(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    asks(&app, "default", "tell me").await;
+    let never = mails(&app).await.remove(0).links("/n/").remove(0);
+    app.clock.advance(DAY * 31);
+    afterword::jobs::housekeeping::sweep(&app.service).await.unwrap();
+    for page in [app.get(&never).await.text(), press(&app, &never).await] {
+        assert!(page.contains("not known here any more") && page.contains("may be asked again"), "{page}");
+        assert!(!page.contains("No mail comes to you"), "{page}");
+    }
+    asks(&app, "default", "again").await;
+    let never = mails(&app).await.remove(0).links("/n/").remove(0);
+    assert!(press(&app, &never).await.contains("No mail comes to you"));
 }
 
 /// Finds out whom the comments of now concern, and does no more.
