@@ -44,7 +44,7 @@ pub const SINGLE_MAILS_AN_HOUR: usize = 5;
 /// How long a link to one's own data works.
 pub const PERSON_LINK_LIFE: Duration = Duration::from_hours(1);
 
-/// Links to one's own data that an address gets within a day.
+/// Links to what was written on one site that an address gets within a day; above that only when none of them works any more.
 pub const PERSON_LINKS_A_DAY: usize = 3;
 
 /// The same for an address that never wants to hear of this service again, over all sites.

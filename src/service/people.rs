@@ -96,9 +96,10 @@ impl Service {
         self.db
             .write(move |tx| {
                 let lately = people::requests_since(tx.conn(), now.minus(Duration::from_hours(1)), REQUESTS_AN_HOUR)?;
-                let asked = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?.len();
-                // Three links leave in a day; more is remembered only so far that a mail that was lost can be asked for.
-                if lately >= REQUESTS_AN_HOUR || asked >= 2 * PERSON_LINKS_A_DAY {
+                let asked = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?;
+                let here = here(&asked, site);
+                // More than leaves is remembered only so far that a mail that was lost can be asked for.
+                if lately >= REQUESTS_AN_HOUR || (here.len() >= 2 * PERSON_LINKS_A_DAY && one_works(&here, now)) {
                     return Ok(());
                 }
                 let sealer = sealer_in(tx, &keys)?;
@@ -126,13 +127,19 @@ impl Service {
         let said = people::subscribers_of(tx.conn(), &person.whose.hashes)?;
         let is_known = wrote || said.iter().any(|row| row.site_id == person.site);
         let asked = people::requests_of(tx.conn(), &person.whose.hashes, now.minus(DAY))?;
-        let left = asked.iter().filter(|(_, mailed_at)| mailed_at.is_some()).count();
+        let left = |asked: &[Option<Timestamp>]| asked.iter().flatten().count();
         // The link is the only way to their data, also for whoever wants no other mail.
-        let most = if has_refused(&said) { PERSON_LINKS_WHEN_REFUSED } else { PERSON_LINKS_A_DAY };
+        let enough = if has_refused(&said) {
+            let everywhere: Vec<_> = asked.iter().map(|(_, mailed_at)| *mailed_at).collect();
+            left(&everywhere) >= PERSON_LINKS_WHEN_REFUSED
+        } else {
+            let here = here(&asked, person.site);
+            left(&here) >= PERSON_LINKS_A_DAY && one_works(&here, now)
+        };
         let ceiling = self.rules.people.links;
         let in_all = people::links_since(tx.conn(), now.minus(Duration::from_hours(1)), ceiling)?;
         let again = request.mailed_at.is_some();
-        if !is_known || (!again && (left >= most || in_all >= ceiling)) {
+        if !is_known || (!again && (enough || in_all >= ceiling)) {
             return Ok(None);
         }
         people::request_leaves(tx, id, now)?;
@@ -308,6 +315,16 @@ impl JsonList {
         self.bytes.extend_from_slice(b"]}");
         self.bytes
     }
+}
+
+/// When the requests on one site brought a mail.
+fn here(asked: &[(SiteId, Option<Timestamp>)], site: SiteId) -> Vec<Option<Timestamp>> {
+    asked.iter().filter(|(of, _)| *of == site).map(|(_, mailed_at)| *mailed_at).collect()
+}
+
+/// Whether a link that was mailed still works. While none does, nobody's asking keeps the owner of the address from theirs.
+fn one_works(mailed: &[Option<Timestamp>], now: Timestamp) -> bool {
+    mailed.iter().flatten().any(|at| *at > now.minus(PERSON_LINK_LIFE))
 }
 
 fn subscription(conn: &mut Conn, person: &Person) -> Result<Option<Subscriber>, Error> {

@@ -24,6 +24,7 @@ on_both_databases!(
     never_holds_on_every_site,
     one_link_a_day_for_whoever_said_never,
     a_no_to_what_is_forgotten_says_so,
+    asking_for_others_locks_nobody_out,
 );
 
 const READER: &str = "reader@example.net";
@@ -136,6 +137,26 @@ async fn spread(app: &TestApp) {
         service.spread_news(tx, &work, now)
     });
     spread.await.unwrap();
+}
+
+async fn asking_for_others_locks_nobody_out(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    another_site(&app).await;
+    for site in ["default", "other"] {
+        asks(&app, site, "mine").await;
+    }
+    app.run_jobs().await;
+    let mut left = 0;
+    for _ in 0..8 {
+        left += ask_for_link(&app, "default").await;
+    }
+    assert_eq!(left, 3);
+    assert_eq!(ask_for_link(&app, "other").await, 1, "each site counts for itself");
+    app.clock.advance(Duration::from_mins(59));
+    assert_eq!(ask_for_link(&app, "default").await, 0, "a link still works");
+    app.clock.advance(Duration::from_mins(2));
+    assert_eq!(ask_for_link(&app, "default").await, 1, "none does any more");
+    assert_eq!(ask_for_link(&app, "default").await, 0);
 }
 
 /// Waits until the work is over, or another connection waits for its turn.
