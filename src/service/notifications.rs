@@ -72,9 +72,7 @@ impl Service {
     /// Queues the mails that such work leads to. Returns how many questions had to be left out, above their ceiling.
     pub fn spread_news(&self, tx: &mut Tx<'_>, work: &[OutboxRow], now: Timestamp) -> Result<usize, Error> {
         let mut left_out = 0;
-        for row in work {
-            let Some(id) = row.comment_id else { continue };
-            let Some(comment) = comments::find(tx.conn(), id)? else { continue };
+        for comment in in_their_turns(tx, work)? {
             left_out += usize::from(!self.ask(tx, &comment, now)?);
             if comment.status == Status::Approved {
                 self.note_approval(tx, &comment, now)?;
@@ -283,6 +281,22 @@ impl Service {
     pub async fn news_left(&self, subscriber: SubscriberId, mail: OutboxId) -> Result<(), Error> {
         self.db.write(move |tx| people::told(tx, subscriber, mail)).await
     }
+}
+
+/// The comments of such work, each in its turn: an erasure that has begun is over then, and no address is taken from what it
+/// took away.
+fn in_their_turns(tx: &mut Tx<'_>, work: &[OutboxRow]) -> Result<Vec<Comment>, Error> {
+    let mut found = Vec::with_capacity(work.len());
+    for id in work.iter().filter_map(|row| row.comment_id) {
+        found.extend(comments::find(tx.conn(), id)?.map(|comment| (comment.article_id, comment.id)));
+    }
+    // All turns in one order, and before any other: whoever does the same elsewhere does not wait in a ring.
+    found.sort_unstable();
+    let mut comments = Vec::with_capacity(found.len());
+    for (_, id) in found {
+        comments.extend(comments::find_to_change(tx, id)?);
+    }
+    Ok(comments)
 }
 
 /// Whom a mail is for, and what it may have to tell.

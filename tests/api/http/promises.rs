@@ -168,3 +168,38 @@ pub async fn over_or_waiting<T>(app: &TestApp, work: &tokio::task::JoinHandle<T>
     }
 }
 
+/// An erasure that goes on while somebody finds out whom a comment concerns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_erased_asks_nobody() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let id: CommentId = asks(&app, "default", "tell me").await.parse().unwrap();
+    let ((taken, is_taken), (go, wait)) = (channel(), channel());
+    let db = app.service.db.clone();
+    let erasing = tokio::spawn(async move {
+        db.write(move |tx| {
+            let found = comments::find_to_change(tx, id)?.unwrap();
+            taken.send(()).unwrap();
+            wait.recv().unwrap();
+            comments::remove(tx, &found)
+        })
+        .await
+        .unwrap();
+    });
+    tokio::task::block_in_place(|| is_taken.recv().unwrap());
+    let (service, now) = (app.service.clone(), app.service.clock.now());
+    let spreading = tokio::spawn(async move {
+        let db = service.db.clone();
+        let spread = db.write(move |tx| {
+            let work = outbox::take(tx, &[Kind::TellPeople], now, 10)?;
+            service.spread_news(tx, &work, now)
+        });
+        spread.await.unwrap()
+    });
+    over_or_waiting(&app, &spreading).await;
+    go.send(()).unwrap();
+    erasing.await.unwrap();
+    spreading.await.unwrap();
+    let hashes = app.service.keys.email_hashes(&Email::parse(READER, "email").unwrap());
+    let kept = app.service.db.read(move |conn| people::subscribers_of(conn, &hashes)).await.unwrap();
+    assert!(kept.is_empty(), "no address stays: {kept:?}");
+}
