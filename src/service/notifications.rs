@@ -114,6 +114,7 @@ impl Service {
         if !may_ask(comment.status, &comment.hold_reasons()) {
             return Ok(true);
         }
+        people::count_alone(tx)?;
         let said = people::subscribers_of(tx.conn(), &self.keys.email_hashes(&email))?;
         let here = said.iter().find(|row| row.site_id == comment.site_id);
         let lately = said.iter().filter_map(|row| row.asked_at).any(|at| at > now.minus(ASKED_ONCE_IN));
@@ -216,9 +217,14 @@ impl Service {
     }
 
     fn news_in(&self, tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp) -> Result<Option<News>, Error> {
+        let is_question = row.kind == Kind::MailConfirm;
+        if is_question {
+            people::count_alone(tx)?;
+        }
         let Some((id, waiting)) = waiting_for(tx.conn(), row)? else { return Ok(None) };
         let Some(subscriber) = people::subscriber(tx.conn(), id)? else { return Ok(None) };
-        if has_refused(&self.said_by(tx.conn(), &subscriber)?) {
+        let said = self.said_by(tx.conn(), &subscriber)?;
+        if has_refused(&said) || (is_question && was_asked(tx.conn(), &said, (now, row.id))?) {
             return Ok(None);
         }
         let (mut notices, mut told) = (Vec::new(), Vec::new());
@@ -228,7 +234,6 @@ impl Service {
                 notices.push(notice);
             }
         }
-        let is_question = row.kind == Kind::MailConfirm;
         if told.is_empty() || (!is_question && !self.may_leave(tx, row, (&subscriber, now))?) {
             return Ok(None);
         }
@@ -312,6 +317,12 @@ fn waiting_for(conn: &mut Conn, row: &OutboxRow) -> Result<Option<(SubscriberId,
     };
     let Some(comment) = row.comment_id else { return Ok(None) };
     Ok(people::notice(conn, comment, kind)?.map(|notice| (notice.subscriber_id, vec![notice])))
+}
+
+/// Whether another mail asks, or has asked, within a day: after an outage several may have waited.
+fn was_asked(conn: &mut Conn, said: &[Subscriber], (now, mail): (Timestamp, OutboxId)) -> Result<bool, Error> {
+    let ids: Vec<SubscriberId> = said.iter().map(|row| row.id).collect();
+    people::was_asked(conn, &ids, (now.minus(ASKED_ONCE_IN), mail))
 }
 
 /// Whether an address wants no mail of any site; what it has said on all of them.

@@ -114,13 +114,14 @@ impl Service {
     }
 
     /// Where to send the link of a request, and the link's token; none when there is nothing of theirs, or too many links
-    /// left.
+    /// left to them. How many leave in all is for `jobs/ceiling.rs` to say.
     pub async fn link_for(self: &Arc<Self>, request: OutboxId) -> Result<Option<(Person, String)>, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db.write(move |tx| service.link_in(tx, request, now)).await
     }
 
     fn link_in(&self, tx: &mut Tx<'_>, id: OutboxId, now: Timestamp) -> Result<Option<(Person, String)>, Error> {
+        people::count_alone(tx)?;
         let Some(request) = people::request(tx.conn(), id)? else { return Ok(None) };
         let person = self.person(&request)?;
         let wrote = !people::comments_of(tx.conn(), &person.whose, CommentId(Uuid::nil()), 1)?.is_empty();
@@ -136,10 +137,7 @@ impl Service {
             let here = here(&asked, person.site);
             left(&here) >= PERSON_LINKS_A_DAY && one_works(&here, now)
         };
-        let ceiling = self.rules.people.links;
-        let in_all = people::links_since(tx.conn(), now.minus(Duration::from_hours(1)), ceiling)?;
-        let again = request.mailed_at.is_some();
-        if !is_known || (!again && (enough || in_all >= ceiling)) {
+        if !is_known || (enough && request.mailed_at.is_none()) {
             return Ok(None);
         }
         people::request_leaves(tx, id, now)?;

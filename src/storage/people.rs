@@ -5,6 +5,7 @@ use diesel::prelude::*;
 
 use super::comments::Comment;
 use super::conn::{Conn, on};
+use super::neighbours::Turn;
 use super::outbox::Kind;
 use super::schema::{comments, notices, outbox, person_requests, subscribers};
 use super::tx::Tx;
@@ -81,6 +82,29 @@ pub fn subscribers_of(conn: &mut Conn, hashes: &[Vec<u8>]) -> Result<Vec<Subscri
 /// One of them.
 pub fn subscriber(conn: &mut Conn, id: SubscriberId) -> Result<Option<Subscriber>, Error> {
     Ok(on!(conn, |c| subscribers::table.find(id).select(Subscriber::as_select()).get_result(c).optional())?)
+}
+
+/// Nobody else counts mails to addresses that somebody typed, until the end of the transaction.
+pub fn count_alone(tx: &mut Tx<'_>) -> Result<(), Error> {
+    tx.take_turn(Turn::Strangers)
+}
+
+/// Whether another mail than this was made since then that asks one of these.
+pub fn was_asked(
+    conn: &mut Conn,
+    subscribers: &[SubscriberId],
+    (since, but): (Timestamp, OutboxId),
+) -> Result<bool, Error> {
+    let asked: Option<CommentId> = on!(conn, |c| notices::table
+        .filter(notices::subscriber_id.eq_any(subscribers))
+        .filter(notices::left_at.gt(since))
+        .filter(notices::kind.eq(NoticeKind::Question))
+        .filter(notices::mail.ne(but))
+        .select(notices::comment_id)
+        .limit(1)
+        .get_result(c)
+        .optional())?;
+    Ok(asked.is_some())
 }
 
 /// How many addresses were asked since then, counted up to `limit`.
@@ -234,14 +258,6 @@ pub fn requests_since(conn: &mut Conn, since: Timestamp, limit: i64) -> Result<i
     let rows = person_requests::table.filter(person_requests::created_at.gt(since)).select(person_requests::id);
     let ids: Vec<OutboxId> = on!(conn, |c| rows.limit(limit).load(c))?;
     Ok(i64::try_from(ids.len()).unwrap_or(limit))
-}
-
-/// How many links left since then, counted up to `limit`.
-pub fn links_since(conn: &mut Conn, since: Timestamp, limit: usize) -> Result<usize, Error> {
-    let rows = person_requests::table.filter(person_requests::mailed_at.gt(since)).select(person_requests::id);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let ids: Vec<OutboxId> = on!(conn, |c| rows.limit(limit).load(c))?;
-    Ok(ids.len())
 }
 
 /// The link of a request leaves now.
