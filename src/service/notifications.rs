@@ -19,7 +19,7 @@ use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::NewEvent;
 use crate::storage::outbox::{Kind, OutboxRow};
-use crate::storage::people::{self, Notice, Subscriber};
+use crate::storage::people::{self, LiveMail, Notice, Subscriber};
 use crate::storage::{Conn, Tx};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -221,14 +221,16 @@ impl Service {
         if is_question {
             people::count_alone(tx)?;
         }
-        let Some((id, waiting)) = waiting_for(tx.conn(), row)? else { return Ok(None) };
-        let Some(subscriber) = people::subscriber(tx.conn(), id)? else { return Ok(None) };
+        let Some(id) = for_whom(tx.conn(), row)? else { return Ok(None) };
+        // One mail at a time: whoever makes another one for them waits, and reads after this what it tells.
+        let Some(subscriber) = people::subscriber_to_change(tx, id)? else { return Ok(None) };
         let said = self.said_by(tx.conn(), &subscriber)?;
         if has_refused(&said) || (is_question && was_asked(tx.conn(), &said, (now, row.id))?) {
             return Ok(None);
         }
+        let waiting = waiting(tx.conn(), row, id)?;
         let (mut notices, mut told) = (Vec::new(), Vec::new());
-        for notice in waiting.into_iter().filter(|notice| !notice.told) {
+        for notice in free_for(tx.conn(), row, waiting)? {
             if let Some(thing) = self.still_true(tx.conn(), &notice, &subscriber)? {
                 told.push(thing);
                 notices.push(notice);
@@ -251,8 +253,6 @@ impl Service {
         row: &OutboxRow,
         (subscriber, now): (&Subscriber, Timestamp),
     ) -> Result<bool, Error> {
-        // One mail at a time: whoever writes to the row waits for the other.
-        people::set_consent(tx, subscriber.id, (subscriber.consent, subscriber.changed_at), None)?;
         let left = people::left_since(tx.conn(), subscriber.id, (now.minus(HOUR), row.id))?;
         let Some(due) = next_single(&left) else { return Ok(true) };
         let id = OutboxId(self.ids.next());
@@ -304,19 +304,43 @@ fn in_their_turns(tx: &mut Tx<'_>, work: &[OutboxRow]) -> Result<Vec<Comment>, E
     Ok(comments)
 }
 
-/// Whom a mail is for, and what it may have to tell.
-fn waiting_for(conn: &mut Conn, row: &OutboxRow) -> Result<Option<(SubscriberId, Vec<Notice>)>, Error> {
-    if let Some(account) = row.account_id.filter(|_| row.kind == Kind::MailGathered) {
-        let id = SubscriberId(account.0);
-        return Ok(Some((id, people::untold(conn, id, GATHERED)?)));
+/// Whom a mail is for.
+fn for_whom(conn: &mut Conn, row: &OutboxRow) -> Result<Option<SubscriberId>, Error> {
+    match row.kind {
+        Kind::MailGathered => Ok(row.account_id.map(|account| SubscriberId(account.0))),
+        _ => Ok(only_notice(conn, row)?.map(|notice| notice.subscriber_id)),
     }
+}
+
+/// What a mail that gathers nothing tells.
+fn only_notice(conn: &mut Conn, row: &OutboxRow) -> Result<Option<Notice>, Error> {
     let kind = match row.kind {
         Kind::MailConfirm => NoticeKind::Question,
         Kind::MailApproval => NoticeKind::Approval,
         _ => NoticeKind::Reply,
     };
     let Some(comment) = row.comment_id else { return Ok(None) };
-    Ok(people::notice(conn, comment, kind)?.map(|notice| (notice.subscriber_id, vec![notice])))
+    people::notice(conn, comment, kind)
+}
+
+/// What a mail may have to tell.
+fn waiting(conn: &mut Conn, row: &OutboxRow, subscriber: SubscriberId) -> Result<Vec<Notice>, Error> {
+    if row.kind == Kind::MailGathered {
+        return people::untold(conn, subscriber, GATHERED);
+    }
+    Ok(only_notice(conn, row)?.filter(|notice| !notice.told).into_iter().collect())
+}
+
+/// Those of the notices that no other mail tells: what another mail has taken is told by that one, as long as it is tried,
+/// and one that gathers leaves alone what still has a mail of its own.
+fn free_for(conn: &mut Conn, row: &OutboxRow, mut notices: Vec<Notice>) -> Result<Vec<Notice>, Error> {
+    let others = people::live_mails(conn, &notices, row.id)?;
+    let is_told_by = |notice: &Notice, other: &LiveMail| {
+        let is_its_own = other.comment_id == Some(notice.comment_id) && other.kind == people::mail_of(notice.kind);
+        notice.mail == Some(other.id) || (is_its_own && row.kind == Kind::MailGathered)
+    };
+    notices.retain(|notice| notice.mail == Some(row.id) || !others.iter().any(|other| is_told_by(notice, other)));
+    Ok(notices)
 }
 
 /// Whether another mail asks, or has asked, within a day: after an outage several may have waited.

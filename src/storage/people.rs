@@ -107,6 +107,16 @@ pub fn was_asked(
     Ok(asked.is_some())
 }
 
+/// One of them; nobody else changes it, or takes it so, until the end of the transaction.
+pub fn subscriber_to_change(tx: &mut Tx<'_>, id: SubscriberId) -> Result<Option<Subscriber>, Error> {
+    let same = subscribers::changed_at.eq(subscribers::changed_at);
+    Ok(on!(tx.conn(), |c| diesel::update(subscribers::table.find(id))
+        .set(same)
+        .returning(Subscriber::as_returning())
+        .get_result(c)
+        .optional())?)
+}
+
 /// How many addresses were asked since then, counted up to `limit`.
 pub fn asked_since(conn: &mut Conn, since: Timestamp, limit: usize) -> Result<usize, Error> {
     let asked = subscribers::table
@@ -171,6 +181,30 @@ pub fn untold(conn: &mut Conn, subscriber: SubscriberId, limit: i64) -> Result<V
         .order(notices::comment_id)
         .limit(limit)
         .select(Notice::as_select())
+        .load(c))?)
+}
+
+/// A mail with news that waits or is on its way.
+#[derive(Debug, Clone, Queryable)]
+pub struct LiveMail {
+    /// Its row in the outbox.
+    pub id: OutboxId,
+    /// Whether it tells one thing, and which.
+    pub kind: Kind,
+    /// What it tells, if it is one thing.
+    pub comment_id: Option<CommentId>,
+}
+
+/// The mails but this one that wait or are on their way and may tell some of these.
+pub fn live_mails(conn: &mut Conn, notices: &[Notice], but: OutboxId) -> Result<Vec<LiveMail>, Error> {
+    let taken: Vec<OutboxId> = notices.iter().filter_map(|notice| notice.mail).collect();
+    let about: Vec<CommentId> = notices.iter().map(|notice| notice.comment_id).collect();
+    Ok(on!(conn, |c| outbox::table
+        .filter(outbox::due_at.is_not_null())
+        .filter(outbox::kind.eq_any([Kind::MailApproval, Kind::MailReply, Kind::MailGathered]))
+        .filter(outbox::id.ne(but))
+        .filter(outbox::id.eq_any(&taken).or(outbox::comment_id.eq_any(&about)))
+        .select((outbox::id, outbox::kind, outbox::comment_id))
         .load(c))?)
 }
 

@@ -24,6 +24,7 @@ on_both_databases!(
     never_holds_on_every_site,
     one_link_a_day_for_whoever_said_never,
     a_no_to_what_is_forgotten_says_so,
+    nothing_is_told_by_two_mails,
     asking_for_others_locks_nobody_out,
 );
 
@@ -137,6 +138,80 @@ async fn spread(app: &TestApp) {
         service.spread_news(tx, &work, now)
     });
     spread.await.unwrap();
+}
+
+/// Claims what is due, as a worker does before it sends.
+async fn claimed(app: &TestApp) -> Vec<OutboxRow> {
+    let now = app.service.clock.now();
+    let until = now.plus(Duration::from_mins(1));
+    let claim = Claim { id: OutboxId(app.service.ids.next()), kinds: MAILS, now, until, limit: 10 };
+    app.service.db.write(move |tx| outbox::claim(tx, &claim)).await.unwrap()
+}
+
+async fn queue(app: &TestApp, kind: Kind, comment: Option<&str>) {
+    let (now, id) = (app.service.clock.now(), OutboxId(app.service.ids.next()));
+    let hashes = app.service.keys.email_hashes(&Email::parse(READER, "email").unwrap());
+    let comment: Option<CommentId> = comment.map(|id| id.parse().unwrap());
+    let queued = app.service.db.write(move |tx| {
+        let reader = people::subscribers_of(tx.conn(), &hashes)?.remove(0);
+        let mut row = OutboxRow::new(id, kind, reader.site_id, now);
+        row.account_id = comment.is_none().then_some(AccountId(reader.id.0));
+        row.comment_id = comment;
+        tx.enqueue(row);
+        Ok(())
+    });
+    queued.await.unwrap();
+}
+
+async fn nothing_is_told_by_two_mails(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let mine = confirmed(&app).await;
+    app.clock.advance(Duration::from_hours(2));
+    let told = async |rows: &[OutboxRow], kinds: [Kind; 2]| {
+        let mut told = Vec::new();
+        for kind in kinds {
+            let row = rows.iter().find(|row| row.kind == kind).unwrap();
+            told.push(app.service.news_for(row).await.unwrap().map_or(0, |news| news.told.len()));
+        }
+        told
+    };
+    // A mail of its own that is on its way, and one that gathers: in both orders the first has it.
+    for order in [[Kind::MailReply, Kind::MailGathered], [Kind::MailGathered, Kind::MailReply]] {
+        let id = reply(&app, &mine, &format!("an answer {order:?}")).await;
+        spread(&app).await;
+        queue(&app, Kind::MailGathered, None).await;
+        let both = claimed(&app).await;
+        assert_eq!(told(&both, order).await.iter().sum::<usize>(), 1, "{order:?}");
+        // Where the single one is gone, the gathered one has it; and a late single one looks first.
+        let now = app.service.clock.now();
+        let ids: Vec<OutboxId> = both.iter().map(|row| row.id).collect();
+        app.service
+            .db
+            .write(move |tx| {
+                for row in &both {
+                    outbox::settle(tx, row, now, &outbox::Outcome::Needless)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(ids.len(), 2);
+        queue(&app, Kind::MailGathered, None).await;
+        let gathered = claimed(&app).await;
+        assert_eq!(app.service.news_for(&gathered[0]).await.unwrap().unwrap().told.len(), 1);
+        queue(&app, Kind::MailReply, Some(&id)).await;
+        let late = claimed(&app).await;
+        assert!(app.service.news_for(&late[0]).await.unwrap().is_none(), "another mail has it");
+        let (reader, mail) = (people_of(&app).await, gathered[0].id);
+        app.service.news_left(reader, mail).await.unwrap();
+        app.clock.advance(Duration::from_hours(2));
+        app.run_jobs().await;
+    }
+}
+
+async fn people_of(app: &TestApp) -> afterword::domain::ids::SubscriberId {
+    let hashes = app.service.keys.email_hashes(&Email::parse(READER, "email").unwrap());
+    app.service.db.read(move |conn| people::subscribers_of(conn, &hashes)).await.unwrap()[0].id
 }
 
 async fn asking_for_others_locks_nobody_out(backend: Backend) {
