@@ -25,7 +25,7 @@ use crate::storage::{Conn, Tx};
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A gathered mail tells so many things at most; the rest comes with the next one.
-const GATHERED: i64 = 50;
+const GATHERED: usize = 50;
 
 /// What a mail tells of one comment.
 #[derive(Debug, Clone)]
@@ -228,22 +228,72 @@ impl Service {
         if has_refused(&said) || (is_question && was_asked(tx.conn(), &said, (now, row.id))?) {
             return Ok(None);
         }
-        let waiting = waiting(tx.conn(), row, id)?;
-        let (mut notices, mut told) = (Vec::new(), Vec::new());
-        for notice in free_for(tx.conn(), row, waiting)? {
-            if let Some(thing) = self.still_true(tx.conn(), &notice, &subscriber)? {
-                told.push(thing);
-                notices.push(notice);
-            }
-        }
+        let (told, is_full) = match row.kind {
+            Kind::MailGathered => self.gathered(tx, row, &subscriber)?,
+            _ => (self.single(tx.conn(), row, &subscriber)?, false),
+        };
         if told.is_empty() || (!is_question && !self.may_leave(tx, row, (&subscriber, now))?) {
             return Ok(None);
         }
-        for notice in &notices {
+        for (notice, _) in &told {
             people::leaves(tx, notice, row.id, now)?;
         }
+        if is_full {
+            self.gather(tx, row, (id, now, now));
+        }
+        let told = told.into_iter().map(|(_, thing)| thing).collect();
         let address = self.address_of(&subscriber)?.as_str().to_owned();
         Ok(Some(News { subscriber, address, told }))
+    }
+
+    /// What a mail of its own tells.
+    fn single(&self, conn: &mut Conn, row: &OutboxRow, subscriber: &Subscriber) -> Result<Vec<(Notice, Told)>, Error> {
+        let notices = only_notice(conn, row)?.filter(|notice| !notice.told).into_iter().collect();
+        let mut told = Vec::new();
+        for notice in free_for(conn, row, notices)? {
+            told.extend(self.still_true(conn, &notice, subscriber)?.map(|thing| (notice, thing)));
+        }
+        Ok(told)
+    }
+
+    /// What a mail that gathers tells, and whether it is full, so that there may be more. What is not true any more is
+    /// forgotten; where it becomes true again, it is noted again.
+    fn gathered(
+        &self,
+        tx: &mut Tx<'_>,
+        row: &OutboxRow,
+        subscriber: &Subscriber,
+    ) -> Result<(Vec<(Notice, Told)>, bool), Error> {
+        let (mut told, mut passed) = (Vec::new(), 0);
+        loop {
+            let page = people::untold(tx.conn(), subscriber.id, (passed, GATHERED))?;
+            let (read, free) = (page.len(), free_for(tx.conn(), row, page)?);
+            passed += read - free.len();
+            for notice in free {
+                if told.len() == GATHERED {
+                    return Ok((told, true));
+                }
+                match self.still_true(tx.conn(), &notice, subscriber)? {
+                    Some(thing) => {
+                        told.push((notice, thing));
+                        passed += 1;
+                    }
+                    None => people::forget_notice(tx, &notice)?,
+                }
+            }
+            if read < GATHERED {
+                return Ok((told, false));
+            }
+        }
+    }
+
+    /// Queues a mail that gathers; one that waits already is enough.
+    fn gather(&self, tx: &mut Tx<'_>, row: &OutboxRow, (id, now, due): (SubscriberId, Timestamp, Timestamp)) {
+        let mut mail = OutboxRow::new(OutboxId(self.ids.next()), Kind::MailGathered, row.site_id, now).due(due);
+        // For whom it is; there is no account behind it.
+        mail.account_id = Some(AccountId(id.0));
+        mail.dedupe_key = Some(format!("gathered:{id}"));
+        tx.enqueue(mail);
     }
 
     /// Whether one more mail may leave to this address now; otherwise one that gathers is queued.
@@ -255,12 +305,7 @@ impl Service {
     ) -> Result<bool, Error> {
         let left = people::left_since(tx.conn(), subscriber.id, (now.minus(HOUR), row.id))?;
         let Some(due) = next_single(&left) else { return Ok(true) };
-        let id = OutboxId(self.ids.next());
-        let mut mail = OutboxRow::new(id, Kind::MailGathered, row.site_id, now).due(due);
-        // For whom it is; there is no account behind it.
-        mail.account_id = Some(AccountId(subscriber.id.0));
-        mail.dedupe_key = Some(format!("gathered:{}", subscriber.id));
-        tx.enqueue(mail);
+        self.gather(tx, row, (subscriber.id, now, due));
         Ok(false)
     }
 
@@ -321,14 +366,6 @@ fn only_notice(conn: &mut Conn, row: &OutboxRow) -> Result<Option<Notice>, Error
     };
     let Some(comment) = row.comment_id else { return Ok(None) };
     people::notice(conn, comment, kind)
-}
-
-/// What a mail may have to tell.
-fn waiting(conn: &mut Conn, row: &OutboxRow, subscriber: SubscriberId) -> Result<Vec<Notice>, Error> {
-    if row.kind == Kind::MailGathered {
-        return people::untold(conn, subscriber, GATHERED);
-    }
-    Ok(only_notice(conn, row)?.filter(|notice| !notice.told).into_iter().collect())
 }
 
 /// Those of the notices that no other mail tells: what another mail has taken is told by that one, as long as it is tried,

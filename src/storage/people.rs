@@ -172,14 +172,20 @@ pub fn notice(conn: &mut Conn, comment: CommentId, kind: NoticeKind) -> Result<O
     Ok(on!(conn, |c| notices::table.find((comment, kind)).select(Notice::as_select()).get_result(c).optional())?)
 }
 
-/// What a subscriber has not been told yet, the oldest comment first.
-pub fn untold(conn: &mut Conn, subscriber: SubscriberId, limit: i64) -> Result<Vec<Notice>, Error> {
+/// What a subscriber has not been told yet, the oldest comment first: so many, after those that were `passed` over.
+pub fn untold(
+    conn: &mut Conn,
+    subscriber: SubscriberId,
+    (passed, limit): (usize, usize),
+) -> Result<Vec<Notice>, Error> {
+    let [passed, limit] = [passed, limit].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     Ok(on!(conn, |c| notices::table
         .filter(notices::subscriber_id.eq(subscriber))
         .filter(notices::told.eq(false))
         .filter(notices::kind.ne(NoticeKind::Question))
-        .order(notices::comment_id)
+        .order((notices::comment_id, notices::kind))
         .limit(limit)
+        .offset(passed)
         .select(Notice::as_select())
         .load(c))?)
 }
@@ -226,6 +232,13 @@ pub fn left_since(
     let mut mails: Vec<_> = rows;
     mails.dedup_by_key(|(mail, _)| *mail);
     Ok(mails.into_iter().filter_map(|(_, at)| at).collect())
+}
+
+/// Forgets what is not to be told (any more).
+pub fn forget_notice(tx: &mut Tx<'_>, notice: &Notice) -> Result<(), Error> {
+    let row = notices::table.find((notice.comment_id, notice.kind));
+    on!(tx.conn(), |c| diesel::delete(row).execute(c))?;
+    Ok(())
 }
 
 /// This mail is about to tell it.

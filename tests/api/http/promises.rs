@@ -23,6 +23,7 @@ use crate::support::program::SmtpPeer;
 on_both_databases!(
     never_holds_on_every_site,
     one_link_a_day_for_whoever_said_never,
+    no_gathered_notice_is_lost,
     a_no_to_what_is_forgotten_says_so,
     nothing_is_told_by_two_mails,
     asking_for_others_locks_nobody_out,
@@ -113,6 +114,38 @@ async fn one_link_a_day_for_whoever_said_never(backend: Backend) {
     assert_eq!(left, 1);
     app.clock.advance(DAY);
     assert_eq!(ask_for_link(&app, "default").await, 1, "it is the only way to their data");
+}
+
+async fn no_gathered_notice_is_lost(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let mine = confirmed(&app).await;
+    app.clock.advance(Duration::from_hours(2));
+    let moderator = app.default_moderator().await;
+    let mut ids = Vec::new();
+    for n in 0..130 {
+        app.clock.advance(Duration::from_millis(1));
+        let mut body = comment(&format!("reply number {n} ends"));
+        body["parent_id"] = json!(mine);
+        ids.push(app.submit(&body).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned());
+    }
+    moderator.post("/decisions", &json!({"decision": "approve", "ids": ids})).await.expect(200);
+    let mut all = mails(&app).await;
+    assert_eq!(all.len(), 5);
+    // What is dead by then is older than most of what lives.
+    moderator.post("/decisions", &json!({"decision": "reject", "ids": &ids[10..75]})).await.expect(200);
+    for _ in 0..6 {
+        app.clock.advance(Duration::from_mins(20));
+        all.extend(mails(&app).await);
+    }
+    let mut told: BTreeMap<usize, usize> = BTreeMap::new();
+    for n in 0..130 {
+        let words = format!("reply number {n} ends");
+        told.insert(n, all.iter().filter(|mail| mail.text.contains(&words)).count());
+    }
+    let lost: Vec<_> = told.iter().filter(|(n, times)| **times != usize::from(!(10..75).contains(*n))).collect();
+    assert!(lost.is_empty(), "not told once: {lost:?}");
+    assert_eq!(all.len(), 7, "fifty in one mail, and the rest in the next");
+    assert_eq!(work_left(&app).await, 0);
 }
 
 async fn a_no_to_what_is_forgotten_says_so(backend: Backend) {
