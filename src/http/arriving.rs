@@ -13,7 +13,7 @@ use super::request::{self, Pairs, faultless};
 use super::shapes::PublicShape;
 use super::stream::{Listener, MOST_MISSED, opened};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{EventId, SiteId};
+use crate::domain::ids::SiteId;
 use crate::error::Error;
 use crate::live::{Frame, Who, readers};
 use crate::storage::events::Event;
@@ -66,7 +66,7 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     let key = key.map_or_else(String::new, |key| key.as_str().to_owned());
     let topic = readers::topic(site.id, &key);
     let who = Who::Reader(request::client(&request, &state).host());
-    let newest = state.service.db.read(follow::newest).await?;
+    let position = state.service.position().await?;
     let subscription = state.live.listen(who, vec![topic]).await?;
     let span = COMES_BACK_MS.end - COMES_BACK_MS.start;
     // The random part of an id is random enough for this.
@@ -77,15 +77,15 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
         None => Some(Vec::new()),
     };
     match missed {
-        Some(changes) => listener.catch_up(changes.into_iter().map(Frame::of_change), newest),
-        None => listener.reset(newest),
+        Some(changes) => listener.catch_up(changes.into_iter().map(Frame::of_change), &position),
+        None => listener.reset(&position),
     }
     Ok(listener.answer())
 }
 
 /// What readers of an article missed; none when that is not known, or too much.
 async fn missed(state: &State, last: &str, (site, key): (SiteId, String)) -> Result<Option<Vec<Change>>, Error> {
-    let Ok(last) = last.parse::<EventId>() else { return Ok(None) };
+    let Some(last) = state.service.entry_named(last) else { return Ok(None) };
     state
         .service
         .db

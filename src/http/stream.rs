@@ -57,7 +57,7 @@ pub async fn queue(
         Some(sites) => sites.into_iter().map(Topic::Queue).collect(),
     };
     // First the end of the log, then a place among the listeners, then the past: nothing falls between them.
-    let newest = state.service.db.read(follow::newest).await?;
+    let position = state.service.position().await?;
     let subscription = state.live.listen(Who::Account(access.account), topics).await?;
     let mut listener = Listener::new(state.clone(), subscription, OPENING.into());
     let missed = match request.headers().get("last-event-id") {
@@ -65,8 +65,8 @@ pub async fn queue(
         None => Some(Vec::new()),
     };
     match missed {
-        Some(entries) => listener.catch_up(entries.iter().map(queue::frame), newest),
-        None => listener.reset(newest),
+        Some(entries) => listener.catch_up(entries.iter().map(queue::frame), &position),
+        None => listener.reset(&position),
     }
     let pass = signed_in::pass(&request, &state)?.ok_or_else(|| Error::internal("a moderator without a pass"))?;
     Ok(listener.with_rights(access, pass).answer())
@@ -84,7 +84,7 @@ pub fn opened() -> HttpResponseBuilder {
 
 /// What was missed of the sites that they may see; none when that is not known, or too much.
 async fn missed(state: &State, access: &Access, last: &str) -> Result<Option<Vec<Happened>>, Error> {
-    let Ok(last) = last.parse::<EventId>() else { return Ok(None) };
+    let Some(last) = state.service.entry_named(last) else { return Ok(None) };
     let entries = state.service.db.read(move |conn| {
         let Some(ids) = follow::missed(conn, last, MOST_MISSED)? else { return Ok(None) };
         follow::entries(conn, &ids).map(Some)
@@ -126,18 +126,18 @@ impl Listener {
 
     /// Gives first what was missed, and then says where the log stood before this listened: whoever hears nothing else comes
     /// back with that, and misses nothing.
-    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>, newest: EventId) {
+    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>, position: &str) {
         for frame in missed {
             self.told.insert(frame.id);
             self.waiting.push_back(self.bytes(&frame));
         }
-        self.waiting.push_back(format!("id: {newest}\n\n").into());
+        self.waiting.push_back(format!("id: {position}\n\n").into());
     }
 
     /// Says first that there is too much to tell one by one, or that the last event is not known: everything is to be loaded
-    /// anew, as it is after this entry.
-    pub fn reset(&mut self, newest: EventId) {
-        self.waiting.push_back(format!("id: {newest}\nevent: reset\ndata: {{}}\n\n").into());
+    /// anew, as it is after this position.
+    pub fn reset(&mut self, position: &str) {
+        self.waiting.push_back(format!("id: {position}\nevent: reset\ndata: {{}}\n\n").into());
     }
 
     /// The stream as an answer.

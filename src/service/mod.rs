@@ -23,6 +23,7 @@ pub mod own;
 pub mod own_account;
 pub mod passwords;
 pub mod people;
+mod positions;
 pub mod private_fields;
 pub mod replay;
 pub mod reply;

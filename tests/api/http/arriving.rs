@@ -264,6 +264,7 @@ async fn whoever_heard_nothing_misses_nothing(backend: Backend) {
     let before = app.published("before", None).await;
     assert_eq!(open(&app, Some(&nothing)).await.next().await.unwrap().event, "reset");
     let here = open(&app, None).await.stands_at().await;
+    assert_ne!(here, open(&app, None).await.stands_at().await, "it does not tell whether anything happened");
     let missed = app.published("missed", None).await;
     let mut again = open(&app, Some(&here)).await;
     let mut heard = told(&mut again).await;
