@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub use self::file::HeldFile;
@@ -32,7 +33,7 @@ pub use self::tokens::{access_token_hash, new_access_token};
 pub use self::webhook::{Signed, new_webhook_secret, webhook_signatures};
 use crate::domain::email::Email;
 use crate::domain::hex::hex;
-use crate::domain::ids::{AccountId, ArticleId, AuthorId, SiteId};
+use crate::domain::ids::{AccountId, AuthorId, SiteId};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 
@@ -273,15 +274,15 @@ impl Keys {
         *self.known.load().oldest().lookup("rate limit", parts).first_chunk().unwrap_or(&[0; 16])
     }
 
-    /// A keyed hash of a visitor who votes, reacts or flags (`kind`) on an article in a month: equal for one address block,
-    /// and for nothing else that is equal about them. From the last line of the file, so that a rotation lets nobody vote
+    /// A keyed hash of a visitor who votes on or flags a comment, or reacts to an article (`kind`, `about`), in a month: equal
+    /// for one address block, and for nothing else that is equal about them. From the last line of the file, so that a rotation lets nobody vote
     /// again.
-    pub fn visitor(&self, kind: &str, article: ArticleId, (host, month): (IpAddr, i64)) -> [u8; 16] {
+    pub fn visitor(&self, kind: &str, about: Uuid, (host, month): (IpAddr, i64)) -> [u8; 16] {
         let host = match host {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        let parts = [kind.as_bytes(), article.as_bytes(), &month.to_be_bytes(), &host.octets()];
+        let parts = [kind.as_bytes(), about.as_bytes(), &month.to_be_bytes(), &host.octets()];
         *self.known.load().oldest().lookup("visitor", &parts).first_chunk().unwrap_or(&[0; 16])
     }
 
@@ -324,7 +325,7 @@ impl Keys {
         let claims = self.link_claims(Errand::Unsubscribe, token)?;
         let (account, made_at) = claims.split_first_chunk::<16>()?;
         let made_at = i64::from_be_bytes(made_at.try_into().ok()?);
-        Some((AccountId(uuid::Uuid::from_bytes(*account)), Timestamp(made_at)))
+        Some((AccountId(Uuid::from_bytes(*account)), Timestamp(made_at)))
     }
 
     /// The token of a form of this site that is given out at that time: the same for all who ask within a second, with
@@ -359,7 +360,6 @@ impl Keys {
 mod tests {
     use super::*;
     use std::fs;
-    use uuid::Uuid;
 
     fn keys() -> (tempfile::TempDir, Keys) {
         let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ named_enum! {
         Confirmed = 1 => "confirmed",
         /// It did, and does not any more. It may be asked again.
         Ended = 2 => "ended",
-        /// It never wants to hear of this service again, whatever the site.
+        /// It never wants to hear of this service again, whatever the site. One such row speaks for the address on all of them.
         Refused = 3 => "refused",
     }
 }
@@ -44,8 +44,11 @@ pub const SINGLE_MAILS_AN_HOUR: usize = 5;
 /// How long a link to one's own data works.
 pub const PERSON_LINK_LIFE: Duration = Duration::from_hours(1);
 
-/// Links to one's own data that an address gets within a day.
+/// Links to what was written on one site that an address gets within a day; above that only when none of them works any more.
 pub const PERSON_LINKS_A_DAY: usize = 3;
+
+/// The same for an address that never wants to hear of this service again, over all sites.
+pub const PERSON_LINKS_WHEN_REFUSED: usize = 1;
 
 /// Whether a comment may bring its author's address the question: it is public, or waits for nothing but the look that the
 /// site takes at every comment. Whatever else speaks against it may be a stranger's address in a program's hands.

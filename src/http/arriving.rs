@@ -13,11 +13,12 @@ use super::request::{self, Pairs, faultless};
 use super::shapes::PublicShape;
 use super::stream::{Listener, MOST_MISSED, opened};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{EventId, SiteId};
+use crate::domain::ids::SiteId;
 use crate::error::Error;
 use crate::live::{Frame, Who, readers};
+use crate::storage::events::Event;
+use crate::storage::follow;
 use crate::storage::seen::{self, Change, Seen};
-use crate::storage::{articles, follow};
 
 /// Browsers come back after two to ten seconds, each after another time: thousands whose stream ends in one moment do not
 /// meet again.
@@ -62,49 +63,43 @@ pub async fn stream(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     if *request.method() == Method::HEAD {
         return Ok(opened().finish());
     }
-    let topic = readers::topic(site.id, &told_as(&state, site.id, key.as_ref().map_or("", |key| key.as_str())).await?);
+    let key = key.map_or_else(String::new, |key| key.as_str().to_owned());
+    let topic = readers::topic(site.id, &key);
     let who = Who::Reader(request::client(&request, &state).host());
+    let position = state.service.position().await?;
     let subscription = state.live.listen(who, vec![topic]).await?;
     let span = COMES_BACK_MS.end - COMES_BACK_MS.start;
     // The random part of an id is random enough for this.
     let retry = COMES_BACK_MS.start + state.service.ids.next().as_u128() % span;
     let mut listener = Listener::new(state.clone(), subscription, format!("retry: {retry}\n\n").into());
-    if let Some(last) = request.headers().get("last-event-id") {
-        match missed(&state, last.to_str().unwrap_or_default()).await? {
-            Some(changes) => {
-                let here = |change: &Change| readers::topic(change.site, &change.article) == topic;
-                listener.catch_up(changes.into_iter().filter(here).map(Frame::of_change));
-            }
-            None => listener.reset(),
-        }
+    let missed = match request.headers().get("last-event-id") {
+        Some(last) => missed(&state, last.to_str().unwrap_or_default(), (site.id, key)).await?,
+        None => Some(Vec::new()),
+    };
+    match missed {
+        Some(changes) => listener.catch_up(changes.into_iter().map(Frame::of_change), &position),
+        None => listener.reset(&position),
     }
     Ok(listener.answer())
 }
 
-/// The key by which the article's changes are told: its own, whichever leads to it.
-async fn told_as(state: &State, site: SiteId, key: &str) -> Result<String, Error> {
-    let asked = key.to_owned();
-    let found = state.service.db.read(move |conn| articles::find(conn, site, &asked)).await?;
-    Ok(found.map_or_else(|| key.to_owned(), |article| article.key))
-}
-
-/// What readers missed; none when that is not known, or too much.
-async fn missed(state: &State, last: &str) -> Result<Option<Vec<Change>>, Error> {
-    let Ok(last) = last.parse::<EventId>() else { return Ok(None) };
+/// What readers of an article missed; none when that is not known, or too much.
+async fn missed(state: &State, last: &str, (site, key): (SiteId, String)) -> Result<Option<Vec<Change>>, Error> {
+    let Some(last) = state.service.entry_named(last) else { return Ok(None) };
     state
         .service
         .db
         .read(move |conn| {
             let Some(ids) = follow::missed(conn, last, MOST_MISSED)? else { return Ok(None) };
-            let entries = follow::entries(conn, &ids)?;
-            seen::changes(conn, entries.iter().map(|entry| &entry.event)).map(Some)
+            let entries: Vec<Event> = follow::entries(conn, &ids)?.into_iter().map(|entry| entry.event).collect();
+            seen::changes_of(conn, (site, &key), &entries).map(Some)
         })
         .await
 }
 
 /// A change as it stands in the streams.
 pub fn written(state: &State, change: &Change) -> Bytes {
-    let Change { id, site, article, comment, seen } = change;
+    let Change { id, site, article, comment, seen, .. } = change;
     let arrived = |site: SiteId, row| serde_json::to_string(&Arrived { comment: state.public(site, row), article });
     let (event, data) = match seen {
         Seen::Published(row) => ("published", arrived(*site, (**row).clone())),

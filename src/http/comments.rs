@@ -132,7 +132,7 @@ pub async fn take(request: &HttpRequest, state: &State, site: Arc<Site>, form: F
         repeatable: form.repeatable,
         client: Some(from.address()),
         address: from.kept(rules.address),
-        user_agent: agent.filter(|_| rules.user_agent).map(|agent| agent.chars().take(300).collect()),
+        user_agent: agent.filter(|_| rules.keeps_user_agents()).map(|agent| agent.chars().take(300).collect()),
     };
     let article = form.raw.article.clone().unwrap_or_default();
     let site_id = site.id;

@@ -156,6 +156,7 @@ pub async fn react(
     };
     let faults = fields.finish();
     let Some(key) = key.filter(|_| faults.is_empty()) else { return Err(Error::Invalid(faults).into()) };
+    state.service.check_reacted(&site, &key).await?;
     let from = admitted(&request, &state).await?;
     Ok(told(state.service.react(site, key, (from, reaction)).await?))
 }

@@ -79,8 +79,9 @@ pub async fn ask(
     }
     state.service.ask_for_link(site.id, email).await?;
     let text = format!(
-        "If there is something of yours on {}, a mail with a link is on its way. The link works for an hour; an address gets \
-         three of them a day at most.",
+        "If there is something of yours on {}, a mail with a link is on its way. The link works for an hour. After \
+         three in a day the next one comes when none of them works any more; an address that never wants to hear from here \
+         gets one a day.",
         site.name
     );
     Ok(state.pages.message(StatusCode::OK, "Look into your mail", &text)?)

@@ -29,9 +29,6 @@ pub const MOST_MISSED: i64 = 1000;
 /// Browsers come back after this many milliseconds.
 const OPENING: &str = "retry: 2000\n\n";
 
-/// There is too much to tell one by one, or the last event is not known: everything is to be loaded anew.
-const RESET: &[u8] = b"event: reset\ndata: {}\n\n";
-
 /// A sign of life.
 const HEARTBEAT: &[u8] = b":\n\n";
 
@@ -59,14 +56,17 @@ pub async fn queue(
         None => vec![Topic::AllQueues],
         Some(sites) => sites.into_iter().map(Topic::Queue).collect(),
     };
-    // First a place among the listeners, then the past: nothing falls between them.
+    // First the end of the log, then a place among the listeners, then the past: nothing falls between them.
+    let position = state.service.position().await?;
     let subscription = state.live.listen(Who::Account(access.account), topics).await?;
     let mut listener = Listener::new(state.clone(), subscription, OPENING.into());
-    if let Some(last) = request.headers().get("last-event-id") {
-        match missed(&state, &access, last.to_str().unwrap_or_default()).await? {
-            Some(entries) => listener.catch_up(entries.iter().map(queue::frame)),
-            None => listener.reset(),
-        }
+    let missed = match request.headers().get("last-event-id") {
+        Some(last) => missed(&state, &access, last.to_str().unwrap_or_default()).await?,
+        None => Some(Vec::new()),
+    };
+    match missed {
+        Some(entries) => listener.catch_up(entries.iter().map(queue::frame), &position),
+        None => listener.reset(&position),
     }
     let pass = signed_in::pass(&request, &state)?.ok_or_else(|| Error::internal("a moderator without a pass"))?;
     Ok(listener.with_rights(access, pass).answer())
@@ -84,7 +84,7 @@ pub fn opened() -> HttpResponseBuilder {
 
 /// What was missed of the sites that they may see; none when that is not known, or too much.
 async fn missed(state: &State, access: &Access, last: &str) -> Result<Option<Vec<Happened>>, Error> {
-    let Ok(last) = last.parse::<EventId>() else { return Ok(None) };
+    let Some(last) = state.service.entry_named(last) else { return Ok(None) };
     let entries = state.service.db.read(move |conn| {
         let Some(ids) = follow::missed(conn, last, MOST_MISSED)? else { return Ok(None) };
         follow::entries(conn, &ids).map(Some)
@@ -124,17 +124,20 @@ impl Listener {
         Self { rights: Some((access, pass)), ..self }
     }
 
-    /// Gives first what was missed.
-    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>) {
+    /// Gives first what was missed, and then says where the log stood before this listened: whoever hears nothing else comes
+    /// back with that, and misses nothing.
+    pub fn catch_up(&mut self, missed: impl Iterator<Item = Frame>, position: &str) {
         for frame in missed {
             self.told.insert(frame.id);
             self.waiting.push_back(self.bytes(&frame));
         }
+        self.waiting.push_back(format!("id: {position}\n\n").into());
     }
 
-    /// Says first that too much was missed.
-    pub fn reset(&mut self) {
-        self.waiting.push_back(Bytes::from_static(RESET));
+    /// Says first that there is too much to tell one by one, or that the last event is not known: everything is to be loaded
+    /// anew, as it is after this position.
+    pub fn reset(&mut self, position: &str) {
+        self.waiting.push_back(format!("id: {position}\nevent: reset\ndata: {{}}\n\n").into());
     }
 
     /// The stream as an answer.

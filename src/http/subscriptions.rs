@@ -12,6 +12,10 @@ use super::request;
 use crate::domain::people::Consent;
 use crate::service::subscriptions::{Said, Silence};
 
+/// What may come all the same.
+const BUT_A_LINK: &str = "Only if somebody asks for the link to your own data, it is mailed to you, once a day at most: there is \
+                          no other way to see or erase what was written with your address.";
+
 /// Asks whether replies may be told.
 #[utoipa::path(
     get, path = "/c/{token}", tag = "Links in mails", params(("token" = String, Path, description = "From a mail")),
@@ -79,9 +83,10 @@ pub async fn ask_no(request: HttpRequest, state: web::Data<State>) -> Result<Htt
                     "No more mails",
                 ),
                 Silence::Everywhere => (
-                    "Nothing has changed yet: the button below makes sure that no mail comes to you again from here, \
-                     whoever types your address."
-                        .to_owned(),
+                    format!(
+                        "Nothing has changed yet: the button below makes sure that no mail comes to you again from here, \
+                         whoever types your address. {BUT_A_LINK}"
+                    ),
                     "Never write to me again",
                 ),
             };
@@ -130,7 +135,15 @@ fn confirmed(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
 
 fn silent(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
     let text = match said.silence {
-        Silence::Everywhere => "No mail comes to you from here again, whoever types your address.".to_owned(),
+        // The link names a row that went, so there is nothing that could remember this no.
+        Silence::Everywhere if said.site.is_none() => {
+            let text = "Your address is not known here any more, so no mail comes to you now. Whoever types it anew brings \
+                        it back: it may be asked again then, and that mail has a link that says never.";
+            return Ok(state.pages.message(StatusCode::OK, "Nothing is known of you here", text)?);
+        }
+        Silence::Everywhere => {
+            format!("No mail comes to you from here again, whoever types your address. {BUT_A_LINK}")
+        }
         Silence::Site => format!(
             "You hear no more of replies to your comments on {}. You can ask for it again with your next comment there.",
             site_name(state, said)

@@ -2,7 +2,8 @@
 //! hour; for whoever wants digests a summary at their pace; in somebody's quiet hours nothing, and a summary afterwards. It is
 //! asked twice: when mails are queued, where those that wait count as well, and again when they leave, because only then is it
 //! known how many left within the hour and what the moderator wants by now: two processes may have queued at once, and a mail
-//! server may have been away for half a day.
+//! server may have been away for half a day. Of mails that leave because somebody typed an address, what is above their
+//! ceiling when they leave is dropped.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::Service;
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome, Window};
-use crate::storage::{Tx, accounts};
+use crate::storage::{Tx, accounts, mails, people};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -24,6 +25,9 @@ pub(super) struct Ceiling<'a> {
     singles: usize,
     now: Timestamp,
     desks: HashMap<AccountId, Desk>,
+    /// Questions, and links, that may still leave to whatever address somebody typed; none: not counted yet.
+    questions: Option<usize>,
+    links: Option<usize>,
 }
 
 struct Desk {
@@ -39,12 +43,14 @@ enum Fate {
     Leaves,
     /// A summary takes its place.
     Folded,
+    /// Nothing does.
+    Dropped,
 }
 
 impl<'a> Ceiling<'a> {
     /// With `singles` single mails an hour.
     pub fn new(service: &'a Service, singles: usize, now: Timestamp) -> Self {
-        Self { service, singles, now, desks: HashMap::new() }
+        Self { service, singles, now, desks: HashMap::new(), questions: None, links: None }
     }
 
     /// Whether an account may be queued one more single mail.
@@ -64,6 +70,10 @@ impl<'a> Ceiling<'a> {
         let (mut leaving, mut folded) = (Vec::with_capacity(rows.len()), BTreeMap::new());
         for row in rows {
             match (row.account_id, self.fate(tx, claim, &row)?) {
+                (_, Fate::Dropped) => {
+                    tracing::warn!(outbox = %row.id, kind = row.kind.as_str(), "above its hourly ceiling: a mail is dropped");
+                    outbox::settle(tx, &row, claim.now, &Outcome::Needless)?;
+                }
                 (Some(account), Fate::Folded) => drop(folded.insert(account, row.site_id)),
                 _ => leaving.push(row),
             }
@@ -77,6 +87,9 @@ impl<'a> Ceiling<'a> {
     }
 
     fn fate(&mut self, tx: &mut Tx<'_>, claim: &Claim, row: &OutboxRow) -> Result<Fate, Error> {
+        if mails::TO_STRANGERS.contains(&row.kind) {
+            return Ok(if self.lets_ask(tx, claim, row.kind)? { Fate::Leaves } else { Fate::Dropped });
+        }
         let Some(account) = row.account_id else { return Ok(Fate::Leaves) };
         match row.kind {
             Kind::MailModerator => {
@@ -89,10 +102,29 @@ impl<'a> Ceiling<'a> {
                 outbox::settle(tx, row, claim.now, &Outcome::Needless)?;
                 Ok(Fate::Folded)
             }
-            // Of the others some have ceilings of their own (service/notifications.rs, service/people.rs), and whoever waits for
-            // the rest has asked for them.
+            // Of the others some have ceilings of their own (service/notifications.rs), and whoever waits for the rest has
+            // asked for them.
             _ => Ok(Fate::Leaves),
         }
+    }
+
+    /// Takes a place for a mail to whatever address somebody typed, if one is left.
+    fn lets_ask(&mut self, tx: &mut Tx<'_>, claim: &Claim, kind: Kind) -> Result<bool, Error> {
+        let ceilings = self.service.rules.people;
+        let (ceiling, room) = match kind {
+            Kind::MailConfirm => (ceilings.confirmations, &mut self.questions),
+            _ => (ceilings.links, &mut self.links),
+        };
+        let left = match *room {
+            Some(left) => left,
+            None => {
+                people::count_alone(tx)?;
+                let window = (claim, self.now.minus(HOUR));
+                ceiling.saturating_sub(mails::left_or_leaving(tx.conn(), kind, window, ceiling)?)
+            }
+        };
+        *room = Some(left.saturating_sub(1));
+        Ok(left > 0)
     }
 
     /// Queues the summary of an account: at its pace, or an hour after its last one, and in no quiet hour. One that waits

@@ -30,7 +30,7 @@ use crate::mail::templates::Templates;
 use crate::metrics::{MailResult, Metrics};
 use crate::outbound::Outbound;
 use crate::service::Service;
-use crate::storage::mails::MAILS;
+use crate::storage::mails::{MAILS, TO_STRANGERS};
 use crate::storage::outbox::{self, Claim, Kind, OutboxRow, Outcome};
 use crate::storage::sign_in::Purpose;
 
@@ -206,6 +206,9 @@ impl Worker {
             }
             Outcome::GivenUp(why) => tracing::error!(outbox = %id, attempts = row.attempts, why, "a mail is given up"),
         }
+        // Whoever typed an address waits no more, and sent again at one click such mails would pass their ceilings.
+        let is_lost = matches!(outcome, Outcome::GivenUp(_)) && TO_STRANGERS.contains(&row.kind);
+        let outcome = if is_lost { Outcome::Needless } else { outcome };
         let settled = self.service.db.write(move |tx| outbox::settle(tx, &row, now, &outcome)).await;
         if let Err(error) = settled {
             // The claim runs out and the mail is sent again, with the same Message-ID.

@@ -44,7 +44,7 @@ pub(super) async fn follow(live: Arc<Live>) {
                     breathe(number).await;
                 }
                 for (number, change) in changes.into_iter().enumerate() {
-                    live.tell(&[readers::topic(change.site, &change.article)], &Arc::new(Frame::of_change(change)));
+                    live.tell(&readers::topics(&change), &Arc::new(Frame::of_change(change)));
                     breathe(number).await;
                 }
             }

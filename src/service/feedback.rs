@@ -1,14 +1,16 @@
 //! What readers say without writing: votes on comments, reactions to articles, flags. One of each for a visitor, who is
-//! known by a keyed hash of their address block, another one on each article and after each month; no address is kept.
+//! known by a keyed hash of their address block, another one for each comment or article and after each month; no address is
+//! kept. A comment may move to another article, so what is said of it goes by its own id.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::{Actor, Service};
 use crate::domain::comment::{Action, HoldReason, Status, Via};
-use crate::domain::fault::Fault;
 use crate::domain::feedback::{FlagReason, Vote, month};
 use crate::domain::ids::{ArticleId, CommentId, SiteId};
 use crate::domain::site::{ArticlePolicy, Site};
@@ -113,9 +115,9 @@ impl Service {
         if article.is_some_and(|article| self.is_read_only(article)) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn visitor(&self, kind: &str, article: ArticleId, (host, at): (IpAddr, Timestamp)) -> Visitor {
+    fn visitor(&self, kind: &str, about: Uuid, (host, at): (IpAddr, Timestamp)) -> Visitor {
         let month = month(at);
-        Visitor([month, month - 1].map(|month| self.keys.visitor(kind, article, (host, month)).to_vec()))
+        Visitor([month, month - 1].map(|month| self.keys.visitor(kind, about, (host, month)).to_vec()))
     }
 
     /// The comment with this id, if it is public.
@@ -134,7 +136,7 @@ impl Service {
                 let comment = feedback::public_to_change(tx, id)?;
                 let article = articles::by_ids(tx.conn(), &[comment.article_id])?.remove(&comment.article_id);
                 service.refuse_read_only(article.as_ref())?;
-                let visitor = service.visitor("vote", comment.article_id, (from, now));
+                let visitor = service.visitor("vote", id.0, (from, now));
                 let (up, down) = feedback::vote(tx, &comment, (&visitor, vote), now)?;
                 let (article, site) = (comment.article_id, comment.site_id);
                 Ok(((Tally { up, down }, (up, down) != (comment.votes_up, comment.votes_down)), article, site))
@@ -179,14 +181,25 @@ impl Service {
             let Some(article) = articles::find(conn, site_id, key.as_str())? else {
                 return Ok((BTreeMap::new(), None));
             };
-            reactions_of(conn, article.id, &service.visitor("reaction", article.id, (from, now)))
+            reactions_of(conn, article.id, &service.visitor("reaction", article.id.0, (from, now)))
         });
         let (counts, yours) = read.await?;
         Ok(told(site, counts, yours))
     }
 
+    /// [`Error::Invalid`] for an article that is not the site's own, where it takes reactions to those alone. To be asked
+    /// before the rings: an illegal request costs none of them.
+    pub async fn check_reacted(&self, site: &Site, key: &ArticleKey) -> Result<(), Error> {
+        let (id, key, policy) = (site.id, key.clone(), site.articles);
+        if policy != ArticlePolicy::Known {
+            return Ok(());
+        }
+        let found = self.db.read(move |conn| articles::find(conn, id, key.as_str())).await?;
+        refuse_unknown(policy, found.as_ref())
+    }
+
     /// Writes a visitor's reaction, one of the site's (none: takes it back). An article that nobody has commented on is
-    /// made, unless the site takes comments on its own articles only: [`Error::Invalid`] then.
+    /// made, if there is something to keep. Errors as [`Service::check_reacted`].
     pub async fn react(
         self: &Arc<Self>,
         site: Arc<Site>,
@@ -200,12 +213,13 @@ impl Service {
             .write(move |tx| {
                 let new = NewArticle { id, site_id: of.id, key: &key, created_at: now };
                 let there = articles::find(tx.conn(), of.id, key.as_str())?;
-                if there.is_none() && of.articles == ArticlePolicy::Known {
-                    return Err(Error::Invalid(vec![unknown_article()]));
+                refuse_unknown(of.articles, there.as_ref())?;
+                if there.is_none() && reaction.is_none() {
+                    return Ok((BTreeMap::new(), None));
                 }
-                service.refuse_read_only(there.as_ref())?;
                 let article = feedback::article_to_react(tx, &new)?;
-                let visitor = service.visitor("reaction", article.id, (from, now));
+                service.refuse_read_only(Some(&article))?;
+                let visitor = service.visitor("reaction", article.id.0, (from, now));
                 feedback::react(tx, article.id, (&visitor, reaction.as_deref()), now)?;
                 reactions_of(tx.conn(), article.id, &visitor)
             })
@@ -220,7 +234,7 @@ impl Service {
         self.db
             .write(move |tx| {
                 let comment = feedback::public_to_change(tx, id)?;
-                let visitor = service.visitor("flag", comment.article_id, (from, now));
+                let visitor = service.visitor("flag", id.0, (from, now));
                 let Complaint { reason, note } = complaint.clone();
                 if feedback::flag(tx, id, &visitor, &Flag { reason, note, at: now })? {
                     service.hold_flagged(tx, &comment, now)?;
@@ -279,14 +293,17 @@ fn told(site: &Site, mut counted: BTreeMap<String, i64>, yours: Option<String>) 
     Reactions { counts, yours: yours.filter(|name| names.contains(name)) }
 }
 
-fn unknown_article() -> Fault {
-    Fault::new("article", "unknown_article", "This site takes reactions to its own articles only.")
+fn refuse_unknown(policy: ArticlePolicy, found: Option<&Article>) -> Result<(), Error> {
+    if found.is_none() && policy == ArticlePolicy::Known {
+        let text = "This site takes reactions to its own articles only.";
+        return Err(Error::invalid("article", "unknown_article", text));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn many_votes_are_shown_every_few_seconds() {

@@ -23,6 +23,7 @@ pub mod own;
 pub mod own_account;
 pub mod passwords;
 pub mod people;
+mod positions;
 pub mod private_fields;
 pub mod replay;
 pub mod reply;
@@ -98,6 +99,13 @@ pub struct Rules {
     pub session_idle: Duration,
     /// and after so long in any case.
     pub session_life: Duration,
+}
+
+impl Rules {
+    /// Whether the browser's name is kept: never where nothing is to be kept of who sent a comment.
+    pub fn keeps_user_agents(&self) -> bool {
+        self.user_agent && self.address != AddressPrivacy::None
+    }
 }
 
 /// Everything that use cases work with. One for the whole process.

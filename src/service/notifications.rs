@@ -19,13 +19,13 @@ use crate::storage::articles::{self, Article};
 use crate::storage::comments::{self, Comment};
 use crate::storage::events::NewEvent;
 use crate::storage::outbox::{Kind, OutboxRow};
-use crate::storage::people::{self, Notice, Subscriber};
+use crate::storage::people::{self, LiveMail, Notice, Subscriber};
 use crate::storage::{Conn, Tx};
 
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A gathered mail tells so many things at most; the rest comes with the next one.
-const GATHERED: i64 = 50;
+const GATHERED: usize = 50;
 
 /// What a mail tells of one comment.
 #[derive(Debug, Clone)]
@@ -72,9 +72,7 @@ impl Service {
     /// Queues the mails that such work leads to. Returns how many questions had to be left out, above their ceiling.
     pub fn spread_news(&self, tx: &mut Tx<'_>, work: &[OutboxRow], now: Timestamp) -> Result<usize, Error> {
         let mut left_out = 0;
-        for row in work {
-            let Some(id) = row.comment_id else { continue };
-            let Some(comment) = comments::find(tx.conn(), id)? else { continue };
+        for comment in in_their_turns(tx, work)? {
             left_out += usize::from(!self.ask(tx, &comment, now)?);
             if comment.status == Status::Approved {
                 self.note_approval(tx, &comment, now)?;
@@ -97,6 +95,18 @@ impl Service {
         Ok(said.into_iter().find(|row| row.site_id == comment.site_id))
     }
 
+    /// A subscriber's address, in plain.
+    fn address_of(&self, subscriber: &Subscriber) -> Result<Email, Error> {
+        let address = self.keys.open(subscriber_place(&subscriber.id), &subscriber.email_sealed)?;
+        let address = String::from_utf8(address).map_err(Error::internal)?;
+        Email::parse(&address, "email").map_err(|_| Error::internal("a stored address is none"))
+    }
+
+    /// What the address of a subscriber has said, on all sites.
+    pub(super) fn said_by(&self, conn: &mut Conn, subscriber: &Subscriber) -> Result<Vec<Subscriber>, Error> {
+        people::subscribers_of(conn, &self.keys.email_hashes(&self.address_of(subscriber)?))
+    }
+
     /// Asks a new address, once a day at most; `false` when too many others were asked within the hour. It is dropped then,
     /// not put off: the next comment asks again, and a flood of strangers' addresses leaves nothing behind.
     fn ask(&self, tx: &mut Tx<'_>, comment: &Comment, now: Timestamp) -> Result<bool, Error> {
@@ -104,11 +114,11 @@ impl Service {
         if !may_ask(comment.status, &comment.hold_reasons()) {
             return Ok(true);
         }
+        people::count_alone(tx)?;
         let said = people::subscribers_of(tx.conn(), &self.keys.email_hashes(&email))?;
         let here = said.iter().find(|row| row.site_id == comment.site_id);
         let lately = said.iter().filter_map(|row| row.asked_at).any(|at| at > now.minus(ASKED_ONCE_IN));
-        let refused = said.iter().any(|row| row.consent == Consent::Refused);
-        if refused || lately || here.is_some_and(|row| row.consent == Consent::Confirmed) {
+        if has_refused(&said) || lately || here.is_some_and(|row| row.consent == Consent::Confirmed) {
             return Ok(true);
         }
         let ceiling = self.rules.people.confirmations;
@@ -207,25 +217,83 @@ impl Service {
     }
 
     fn news_in(&self, tx: &mut Tx<'_>, row: &OutboxRow, now: Timestamp) -> Result<Option<News>, Error> {
-        let Some((id, waiting)) = waiting_for(tx.conn(), row)? else { return Ok(None) };
-        let Some(subscriber) = people::subscriber(tx.conn(), id)? else { return Ok(None) };
-        let (mut notices, mut told) = (Vec::new(), Vec::new());
-        for notice in waiting.into_iter().filter(|notice| !notice.told) {
-            if let Some(thing) = self.still_true(tx.conn(), &notice, &subscriber)? {
-                told.push(thing);
-                notices.push(notice);
-            }
-        }
         let is_question = row.kind == Kind::MailConfirm;
+        if is_question {
+            people::count_alone(tx)?;
+        }
+        let Some(id) = for_whom(tx.conn(), row)? else { return Ok(None) };
+        // One mail at a time: whoever makes another one for them waits, and reads after this what it tells.
+        let Some(subscriber) = people::subscriber_to_change(tx, id)? else { return Ok(None) };
+        let said = self.said_by(tx.conn(), &subscriber)?;
+        if has_refused(&said) || (is_question && was_asked(tx.conn(), &said, (now, row.id))?) {
+            return Ok(None);
+        }
+        let (told, is_full) = match row.kind {
+            Kind::MailGathered => self.gathered(tx, row, &subscriber)?,
+            _ => (self.single(tx.conn(), row, &subscriber)?, false),
+        };
         if told.is_empty() || (!is_question && !self.may_leave(tx, row, (&subscriber, now))?) {
             return Ok(None);
         }
-        for notice in &notices {
+        for (notice, _) in &told {
             people::leaves(tx, notice, row.id, now)?;
         }
-        let address = self.keys.open(subscriber_place(&subscriber.id), &subscriber.email_sealed)?;
-        let address = String::from_utf8(address).map_err(Error::internal)?;
+        if is_full {
+            self.gather(tx, row, (id, now, now));
+        }
+        let told = told.into_iter().map(|(_, thing)| thing).collect();
+        let address = self.address_of(&subscriber)?.as_str().to_owned();
         Ok(Some(News { subscriber, address, told }))
+    }
+
+    /// What a mail of its own tells.
+    fn single(&self, conn: &mut Conn, row: &OutboxRow, subscriber: &Subscriber) -> Result<Vec<(Notice, Told)>, Error> {
+        let notices = only_notice(conn, row)?.filter(|notice| !notice.told).into_iter().collect();
+        let mut told = Vec::new();
+        for notice in free_for(conn, row, notices)? {
+            told.extend(self.still_true(conn, &notice, subscriber)?.map(|thing| (notice, thing)));
+        }
+        Ok(told)
+    }
+
+    /// What a mail that gathers tells, and whether it is full, so that there may be more. What is not true any more is
+    /// forgotten; where it becomes true again, it is noted again.
+    fn gathered(
+        &self,
+        tx: &mut Tx<'_>,
+        row: &OutboxRow,
+        subscriber: &Subscriber,
+    ) -> Result<(Vec<(Notice, Told)>, bool), Error> {
+        let (mut told, mut passed) = (Vec::new(), 0);
+        loop {
+            let page = people::untold(tx.conn(), subscriber.id, (passed, GATHERED))?;
+            let (read, free) = (page.len(), free_for(tx.conn(), row, page)?);
+            passed += read - free.len();
+            for notice in free {
+                if told.len() == GATHERED {
+                    return Ok((told, true));
+                }
+                match self.still_true(tx.conn(), &notice, subscriber)? {
+                    Some(thing) => {
+                        told.push((notice, thing));
+                        passed += 1;
+                    }
+                    None => people::forget_notice(tx, &notice)?,
+                }
+            }
+            if read < GATHERED {
+                return Ok((told, false));
+            }
+        }
+    }
+
+    /// Queues a mail that gathers; one that waits already is enough.
+    fn gather(&self, tx: &mut Tx<'_>, row: &OutboxRow, (id, now, due): (SubscriberId, Timestamp, Timestamp)) {
+        let mut mail = OutboxRow::new(OutboxId(self.ids.next()), Kind::MailGathered, row.site_id, now).due(due);
+        // For whom it is; there is no account behind it.
+        mail.account_id = Some(AccountId(id.0));
+        mail.dedupe_key = Some(format!("gathered:{id}"));
+        tx.enqueue(mail);
     }
 
     /// Whether one more mail may leave to this address now; otherwise one that gathers is queued.
@@ -235,16 +303,9 @@ impl Service {
         row: &OutboxRow,
         (subscriber, now): (&Subscriber, Timestamp),
     ) -> Result<bool, Error> {
-        // One mail at a time: whoever writes to the row waits for the other.
-        people::set_consent(tx, subscriber.id, (subscriber.consent, subscriber.changed_at), None)?;
         let left = people::left_since(tx.conn(), subscriber.id, (now.minus(HOUR), row.id))?;
         let Some(due) = next_single(&left) else { return Ok(true) };
-        let id = OutboxId(self.ids.next());
-        let mut mail = OutboxRow::new(id, Kind::MailGathered, row.site_id, now).due(due);
-        // For whom it is; there is no account behind it.
-        mail.account_id = Some(AccountId(subscriber.id.0));
-        mail.dedupe_key = Some(format!("gathered:{}", subscriber.id));
-        tx.enqueue(mail);
+        self.gather(tx, row, (subscriber.id, now, due));
         Ok(false)
     }
 
@@ -272,19 +333,62 @@ impl Service {
     }
 }
 
-/// Whom a mail is for, and what it may have to tell.
-fn waiting_for(conn: &mut Conn, row: &OutboxRow) -> Result<Option<(SubscriberId, Vec<Notice>)>, Error> {
-    if let Some(account) = row.account_id.filter(|_| row.kind == Kind::MailGathered) {
-        let id = SubscriberId(account.0);
-        return Ok(Some((id, people::untold(conn, id, GATHERED)?)));
+/// The comments of such work, each in its turn: an erasure that has begun is over then, and no address is taken from what it
+/// took away.
+fn in_their_turns(tx: &mut Tx<'_>, work: &[OutboxRow]) -> Result<Vec<Comment>, Error> {
+    let mut found = Vec::with_capacity(work.len());
+    for id in work.iter().filter_map(|row| row.comment_id) {
+        found.extend(comments::find(tx.conn(), id)?.map(|comment| (comment.article_id, comment.id)));
     }
+    // All turns in one order, and before any other: whoever does the same elsewhere does not wait in a ring.
+    found.sort_unstable();
+    let mut comments = Vec::with_capacity(found.len());
+    for (_, id) in found {
+        comments.extend(comments::find_to_change(tx, id)?);
+    }
+    Ok(comments)
+}
+
+/// Whom a mail is for.
+fn for_whom(conn: &mut Conn, row: &OutboxRow) -> Result<Option<SubscriberId>, Error> {
+    match row.kind {
+        Kind::MailGathered => Ok(row.account_id.map(|account| SubscriberId(account.0))),
+        _ => Ok(only_notice(conn, row)?.map(|notice| notice.subscriber_id)),
+    }
+}
+
+/// What a mail that gathers nothing tells.
+fn only_notice(conn: &mut Conn, row: &OutboxRow) -> Result<Option<Notice>, Error> {
     let kind = match row.kind {
         Kind::MailConfirm => NoticeKind::Question,
         Kind::MailApproval => NoticeKind::Approval,
         _ => NoticeKind::Reply,
     };
     let Some(comment) = row.comment_id else { return Ok(None) };
-    Ok(people::notice(conn, comment, kind)?.map(|notice| (notice.subscriber_id, vec![notice])))
+    people::notice(conn, comment, kind)
+}
+
+/// Those of the notices that no other mail tells: what another mail has taken is told by that one, as long as it is tried,
+/// and one that gathers leaves alone what still has a mail of its own.
+fn free_for(conn: &mut Conn, row: &OutboxRow, mut notices: Vec<Notice>) -> Result<Vec<Notice>, Error> {
+    let others = people::live_mails(conn, &notices, row.id)?;
+    let is_told_by = |notice: &Notice, other: &LiveMail| {
+        let is_its_own = other.comment_id == Some(notice.comment_id) && other.kind == people::mail_of(notice.kind);
+        notice.mail == Some(other.id) || (is_its_own && row.kind == Kind::MailGathered)
+    };
+    notices.retain(|notice| notice.mail == Some(row.id) || !others.iter().any(|other| is_told_by(notice, other)));
+    Ok(notices)
+}
+
+/// Whether another mail asks, or has asked, within a day: after an outage several may have waited.
+fn was_asked(conn: &mut Conn, said: &[Subscriber], (now, mail): (Timestamp, OutboxId)) -> Result<bool, Error> {
+    let ids: Vec<SubscriberId> = said.iter().map(|row| row.id).collect();
+    people::was_asked(conn, &ids, (now.minus(ASKED_ONCE_IN), mail))
+}
+
+/// Whether an address wants no mail of any site; what it has said on all of them.
+pub(super) fn has_refused(said: &[Subscriber]) -> bool {
+    said.iter().any(|row| row.consent == Consent::Refused)
 }
 
 fn has_said_yes(subscriber: &Subscriber) -> bool {

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::accounts::sealer_in;
 use super::erasure::Eraser;
-use super::private_fields::Sender;
+use super::notifications::has_refused;
 use super::{Service, outside_status};
 use crate::domain::comment::Via;
 use crate::domain::email::Email;
 use crate::domain::ids::{ArticleId, CommentId, OutboxId, SiteId};
-use crate::domain::people::{Consent, PERSON_LINK_LIFE, PERSON_LINKS_A_DAY};
+use crate::domain::people::{Consent, PERSON_LINK_LIFE, PERSON_LINKS_A_DAY, PERSON_LINKS_WHEN_REFUSED};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::keys::Place;
@@ -64,7 +64,8 @@ pub struct PersonPage {
     pub consent: Option<Consent>,
 }
 
-/// A comment as its author takes it along. What moderators and rules thought of it is not theirs.
+/// A comment as its author takes it along. What moderators and rules thought of it is not theirs, and neither is who sent
+/// it: the address was typed, so it may have been somebody else.
 #[derive(Serialize)]
 struct OwnRecord {
     id: CommentId,
@@ -79,8 +80,6 @@ struct OwnRecord {
     body: String,
     waiting_body: Option<String>,
     notify: bool,
-    address: Option<String>,
-    user_agent: Option<String>,
     created_at: Timestamp,
     edited_at: Option<Timestamp>,
 }
@@ -97,9 +96,10 @@ impl Service {
         self.db
             .write(move |tx| {
                 let lately = people::requests_since(tx.conn(), now.minus(Duration::from_hours(1)), REQUESTS_AN_HOUR)?;
-                let (asked, _) = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?;
-                // Three links leave in a day; more is remembered only so far that a mail that was lost can be asked for.
-                if lately >= REQUESTS_AN_HOUR || asked >= 2 * PERSON_LINKS_A_DAY {
+                let asked = people::requests_of(tx.conn(), &hashes, now.minus(DAY))?;
+                let here = here(&asked, site);
+                // More than leaves is remembered only so far that a mail that was lost can be asked for.
+                if lately >= REQUESTS_AN_HOUR || (here.len() >= 2 * PERSON_LINKS_A_DAY && one_works(&here, now)) {
                     return Ok(());
                 }
                 let sealer = sealer_in(tx, &keys)?;
@@ -114,22 +114,30 @@ impl Service {
     }
 
     /// Where to send the link of a request, and the link's token; none when there is nothing of theirs, or too many links
-    /// left.
+    /// left to them. How many leave in all is for `jobs/ceiling.rs` to say.
     pub async fn link_for(self: &Arc<Self>, request: OutboxId) -> Result<Option<(Person, String)>, Error> {
         let (service, now) = (self.clone(), self.clock.now());
         self.db.write(move |tx| service.link_in(tx, request, now)).await
     }
 
     fn link_in(&self, tx: &mut Tx<'_>, id: OutboxId, now: Timestamp) -> Result<Option<(Person, String)>, Error> {
+        people::count_alone(tx)?;
         let Some(request) = people::request(tx.conn(), id)? else { return Ok(None) };
         let person = self.person(&request)?;
         let wrote = !people::comments_of(tx.conn(), &person.whose, CommentId(Uuid::nil()), 1)?.is_empty();
-        let is_known = wrote || subscription(tx.conn(), &person)?.is_some();
-        let (_, left) = people::requests_of(tx.conn(), &person.whose.hashes, now.minus(DAY))?;
-        let ceiling = self.rules.people.links;
-        let in_all = people::links_since(tx.conn(), now.minus(Duration::from_hours(1)), ceiling)?;
-        let again = request.mailed_at.is_some();
-        if !is_known || (!again && (left >= PERSON_LINKS_A_DAY || in_all >= ceiling)) {
+        let said = people::subscribers_of(tx.conn(), &person.whose.hashes)?;
+        let is_known = wrote || said.iter().any(|row| row.site_id == person.site);
+        let asked = people::requests_of(tx.conn(), &person.whose.hashes, now.minus(DAY))?;
+        let left = |asked: &[Option<Timestamp>]| asked.iter().flatten().count();
+        // The link is the only way to their data, also for whoever wants no other mail.
+        let enough = if has_refused(&said) {
+            let everywhere: Vec<_> = asked.iter().map(|(_, mailed_at)| *mailed_at).collect();
+            left(&everywhere) >= PERSON_LINKS_WHEN_REFUSED
+        } else {
+            let here = here(&asked, person.site);
+            left(&here) >= PERSON_LINKS_A_DAY && one_works(&here, now)
+        };
+        if !is_known || (enough && request.mailed_at.is_none()) {
             return Ok(None);
         }
         people::request_leaves(tx, id, now)?;
@@ -225,7 +233,7 @@ impl Service {
     }
 
     fn own_record(&self, comment: &Comment, article: &Article) -> OwnRecord {
-        let (email, Sender { address, user_agent }) = self.opened(&comment.sealed());
+        let (email, _) = self.opened(&comment.sealed());
         OwnRecord {
             id: comment.id,
             article: article.key.clone(),
@@ -239,8 +247,6 @@ impl Service {
             body: comment.body.clone(),
             waiting_body: comment.waiting_edit().map(|edit| edit.body),
             notify: comment.notify,
-            address,
-            user_agent,
             created_at: comment.created_at,
             edited_at: comment.edited_at,
         }
@@ -307,6 +313,16 @@ impl JsonList {
         self.bytes.extend_from_slice(b"]}");
         self.bytes
     }
+}
+
+/// When the requests on one site brought a mail.
+fn here(asked: &[(SiteId, Option<Timestamp>)], site: SiteId) -> Vec<Option<Timestamp>> {
+    asked.iter().filter(|(of, _)| *of == site).map(|(_, mailed_at)| *mailed_at).collect()
+}
+
+/// Whether a link that was mailed still works. While none does, nobody's asking keeps the owner of the address from theirs.
+fn one_works(mailed: &[Option<Timestamp>], now: Timestamp) -> bool {
+    mailed.iter().flatten().any(|at| *at > now.minus(PERSON_LINK_LIFE))
 }
 
 fn subscription(conn: &mut Conn, person: &Person) -> Result<Option<Subscriber>, Error> {

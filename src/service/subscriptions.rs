@@ -1,6 +1,8 @@
 //! What the links in mails to people who wrote comments do: say yes to mails about replies, say no. The token is the only
 //! credential. Looking changes nothing.
 
+use std::sync::Arc;
+
 use super::Service;
 use crate::domain::ids::SiteId;
 use crate::domain::people::{CONFIRM_WITHIN, Consent};
@@ -63,20 +65,20 @@ impl Service {
         Ok(found.map_or(forgotten(silence), |row| said(&row, silence)))
     }
 
-    /// Says no; again changes nothing. Errors as [`Service::look_at_no`].
-    pub async fn say_no(&self, token: &str) -> Result<Said, Error> {
+    /// Says no, on one site or for good on all of them; again changes nothing. Errors as [`Service::look_at_no`].
+    pub async fn say_no(self: &Arc<Self>, token: &str) -> Result<Said, Error> {
         let (id, silence) = self.keys.read_silence_token(token).ok_or(Error::NotFound)?;
-        let now = self.clock.now();
+        let (service, now) = (self.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 let Some(row) = people::subscriber(tx.conn(), id)? else { return Ok(forgotten(silence)) };
-                let consent = match silence {
-                    Silence::Everywhere => Consent::Refused,
-                    Silence::Site if row.consent == Consent::Refused => Consent::Refused,
-                    Silence::Site => Consent::Ended,
+                let (consent, rows) = match silence {
+                    Silence::Everywhere => (Consent::Refused, service.said_by(tx.conn(), &row)?),
+                    Silence::Site if row.consent == Consent::Refused => (Consent::Refused, Vec::new()),
+                    Silence::Site => (Consent::Ended, vec![row.clone()]),
                 };
-                if row.consent != consent {
-                    people::set_consent(tx, id, (consent, now), None)?;
+                for row in rows.iter().filter(|row| row.consent != consent) {
+                    people::set_consent(tx, row.id, (consent, now), None)?;
                 }
                 Ok(Said { consent, ..said(&row, silence) })
             })

@@ -79,9 +79,16 @@ pub fn show_votes(tx: &mut Tx<'_>, article: ArticleId, site: SiteId) {
 /// The article that gets a reaction, made if it is not there: nobody else changes its reactions until the end of the
 /// transaction.
 pub fn article_to_react(tx: &mut Tx<'_>, new: &NewArticle<'_>) -> Result<Article, Error> {
-    let (article, _) = articles::find_or_make(tx, new)?;
-    tx.take_turn(Turn::Article(article.id))?;
-    Ok(article)
+    let (mut article, _) = articles::find_or_make(tx, new)?;
+    loop {
+        tx.take_turn(Turn::Article(article.id))?;
+        // It may have become an alias before this had its turn.
+        let now = articles::find(tx.conn(), new.site_id, new.key.as_str())?.ok_or(Error::Busy)?;
+        if now.id == article.id {
+            return Ok(now);
+        }
+        article = now;
+    }
 }
 
 /// Writes a visitor's reaction (none: takes it back).

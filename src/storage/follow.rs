@@ -57,17 +57,18 @@ pub struct Happened {
     pub account: Option<String>,
 }
 
+/// The newest entry of the log, whichever site it is of; before the first one an id that no entry has.
+pub fn newest(conn: &mut Conn) -> Result<EventId, Error> {
+    let newest = events::table.select(events::id).order(events::id.desc()).limit(1);
+    let newest: Option<EventId> = on!(conn, |c| newest.get_result(c).optional())?;
+    Ok(newest.unwrap_or(EventId(Uuid::nil())))
+}
+
 /// The end of the log: what is there now counts as told.
 pub fn end(conn: &mut Conn) -> Result<Position, Error> {
     match conn {
         Conn::Sqlite(_) => {
-            let newest: Option<EventId> = on!(&mut *conn, |c| events::table
-                .select(events::id)
-                .order(events::id.desc())
-                .limit(1)
-                .get_result(c)
-                .optional())?;
-            let from = before(newest.unwrap_or(EventId(Uuid::nil())), ONE_CLOCK);
+            let from = before(newest(conn)?, ONE_CLOCK);
             Ok(next(conn, &Position(Reached::Ids { from, told: BTreeSet::new() }))?.0)
         }
         #[cfg(feature = "postgres")]

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::conn::{Conn, on};
-use super::outbox::{Kind, OutboxRow};
+use super::outbox::{Claim, Kind, OutboxRow};
 use super::schema::outbox;
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
@@ -24,6 +24,9 @@ pub const MAILS: &[Kind] = &[
     Kind::MailGathered,
     Kind::MailPersonLink,
 ];
+
+/// Those of them that leave because somebody typed an address. Together they have ceilings, and nobody sends them again.
+pub const TO_STRANGERS: &[Kind] = &[Kind::MailConfirm, Kind::MailPersonLink];
 
 named_enum! {
     /// How far a mail is.
@@ -81,7 +84,26 @@ pub fn page(conn: &mut Conn, filter: MailFilter) -> Result<Vec<OutboxRow>, Error
     })?)
 }
 
-/// Makes mails that were given up due now, as if they had just been queued: these, or (none) all of them. Returns how many.
+/// Mails of a kind that left since then, or are on their way under another claim than this; counted up to `limit`.
+pub fn left_or_leaving(
+    conn: &mut Conn,
+    kind: Kind,
+    (claim, since): (&Claim, Timestamp),
+    limit: usize,
+) -> Result<usize, Error> {
+    let leaving = outbox::claim.is_not_null().and(outbox::claim.ne(claim.id)).and(outbox::due_at.gt(claim.now));
+    let counted = leaving.or(outbox::finished_at.gt(since).and(outbox::finished_at.le(claim.now)));
+    let ids: Vec<OutboxId> = on!(conn, |c| outbox::table
+        .filter(outbox::kind.eq(kind))
+        .filter(counted)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(outbox::id)
+        .load(c))?;
+    Ok(ids.len())
+}
+
+/// Makes mails that were given up due now, as if they had just been queued: these, or (none) all of them but those to
+/// strangers. Returns how many.
 pub fn send_again(tx: &mut Tx<'_>, ids: Option<&[OutboxId]>, now: Timestamp) -> Result<usize, Error> {
     let anew = (
         outbox::due_at.eq(Some(now)),
@@ -94,7 +116,10 @@ pub fn send_again(tx: &mut Tx<'_>, ids: Option<&[OutboxId]>, now: Timestamp) -> 
     let failed = outbox::table.filter(outbox::failed_at.is_not_null()).filter(outbox::kind.eq_any(MAILS));
     Ok(match ids {
         Some(ids) => on!(tx.conn(), |c| diesel::update(failed.filter(outbox::id.eq_any(ids))).set(anew).execute(c))?,
-        None => on!(tx.conn(), |c| diesel::update(failed).set(anew).execute(c))?,
+        None => {
+            let ours = failed.filter(outbox::kind.ne_all(TO_STRANGERS));
+            on!(tx.conn(), |c| diesel::update(ours).set(anew).execute(c))?
+        }
     })
 }
 

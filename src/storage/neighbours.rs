@@ -26,6 +26,8 @@ pub(super) enum Turn<'a> {
     Request(SiteId, &'a [u8]),
     /// Which keys of a site lead where.
     Aliases(SiteId),
+    /// Counting mails to addresses that somebody typed, on all sites. Taken after the turns of articles.
+    Strangers,
 }
 
 #[cfg(feature = "postgres")]
@@ -39,6 +41,7 @@ impl Turn<'_> {
             Self::Text(article, hash) => (3, [article.as_bytes(), hash]),
             Self::Request(site, hash) => (4, [site.as_bytes(), hash]),
             Self::Aliases(site) => (5, [site.as_bytes(), &[]]),
+            Self::Strangers => (6, [&[], &[]]),
         };
         let digest = Sha256::new().chain_update([parts.0]).chain_update(parts.1[0]).chain_update(parts.1[1]).finalize();
         digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 
 use super::comments::Comment;
 use super::conn::{Conn, on};
+use super::neighbours::Turn;
 use super::outbox::Kind;
 use super::schema::{comments, notices, outbox, person_requests, subscribers};
 use super::tx::Tx;
@@ -83,6 +84,39 @@ pub fn subscriber(conn: &mut Conn, id: SubscriberId) -> Result<Option<Subscriber
     Ok(on!(conn, |c| subscribers::table.find(id).select(Subscriber::as_select()).get_result(c).optional())?)
 }
 
+/// Nobody else counts mails to addresses that somebody typed, until the end of the transaction.
+pub fn count_alone(tx: &mut Tx<'_>) -> Result<(), Error> {
+    tx.take_turn(Turn::Strangers)
+}
+
+/// Whether another mail than this was made since then that asks one of these.
+pub fn was_asked(
+    conn: &mut Conn,
+    subscribers: &[SubscriberId],
+    (since, but): (Timestamp, OutboxId),
+) -> Result<bool, Error> {
+    let asked: Option<CommentId> = on!(conn, |c| notices::table
+        .filter(notices::subscriber_id.eq_any(subscribers))
+        .filter(notices::left_at.gt(since))
+        .filter(notices::kind.eq(NoticeKind::Question))
+        .filter(notices::mail.ne(but))
+        .select(notices::comment_id)
+        .limit(1)
+        .get_result(c)
+        .optional())?;
+    Ok(asked.is_some())
+}
+
+/// One of them; nobody else changes it, or takes it so, until the end of the transaction.
+pub fn subscriber_to_change(tx: &mut Tx<'_>, id: SubscriberId) -> Result<Option<Subscriber>, Error> {
+    let same = subscribers::changed_at.eq(subscribers::changed_at);
+    Ok(on!(tx.conn(), |c| diesel::update(subscribers::table.find(id))
+        .set(same)
+        .returning(Subscriber::as_returning())
+        .get_result(c)
+        .optional())?)
+}
+
 /// How many addresses were asked since then, counted up to `limit`.
 pub fn asked_since(conn: &mut Conn, since: Timestamp, limit: usize) -> Result<usize, Error> {
     let asked = subscribers::table
@@ -138,15 +172,45 @@ pub fn notice(conn: &mut Conn, comment: CommentId, kind: NoticeKind) -> Result<O
     Ok(on!(conn, |c| notices::table.find((comment, kind)).select(Notice::as_select()).get_result(c).optional())?)
 }
 
-/// What a subscriber has not been told yet, the oldest comment first.
-pub fn untold(conn: &mut Conn, subscriber: SubscriberId, limit: i64) -> Result<Vec<Notice>, Error> {
+/// What a subscriber has not been told yet, the oldest comment first: so many, after those that were `passed` over.
+pub fn untold(
+    conn: &mut Conn,
+    subscriber: SubscriberId,
+    (passed, limit): (usize, usize),
+) -> Result<Vec<Notice>, Error> {
+    let [passed, limit] = [passed, limit].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     Ok(on!(conn, |c| notices::table
         .filter(notices::subscriber_id.eq(subscriber))
         .filter(notices::told.eq(false))
         .filter(notices::kind.ne(NoticeKind::Question))
-        .order(notices::comment_id)
+        .order((notices::comment_id, notices::kind))
         .limit(limit)
+        .offset(passed)
         .select(Notice::as_select())
+        .load(c))?)
+}
+
+/// A mail with news that waits or is on its way.
+#[derive(Debug, Clone, Queryable)]
+pub struct LiveMail {
+    /// Its row in the outbox.
+    pub id: OutboxId,
+    /// Whether it tells one thing, and which.
+    pub kind: Kind,
+    /// What it tells, if it is one thing.
+    pub comment_id: Option<CommentId>,
+}
+
+/// The mails but this one that wait or are on their way and may tell some of these.
+pub fn live_mails(conn: &mut Conn, notices: &[Notice], but: OutboxId) -> Result<Vec<LiveMail>, Error> {
+    let taken: Vec<OutboxId> = notices.iter().filter_map(|notice| notice.mail).collect();
+    let about: Vec<CommentId> = notices.iter().map(|notice| notice.comment_id).collect();
+    Ok(on!(conn, |c| outbox::table
+        .filter(outbox::due_at.is_not_null())
+        .filter(outbox::kind.eq_any([Kind::MailApproval, Kind::MailReply, Kind::MailGathered]))
+        .filter(outbox::id.ne(but))
+        .filter(outbox::id.eq_any(&taken).or(outbox::comment_id.eq_any(&about)))
+        .select((outbox::id, outbox::kind, outbox::comment_id))
         .load(c))?)
 }
 
@@ -168,6 +232,13 @@ pub fn left_since(
     let mut mails: Vec<_> = rows;
     mails.dedup_by_key(|(mail, _)| *mail);
     Ok(mails.into_iter().filter_map(|(_, at)| at).collect())
+}
+
+/// Forgets what is not to be told (any more).
+pub fn forget_notice(tx: &mut Tx<'_>, notice: &Notice) -> Result<(), Error> {
+    let row = notices::table.find((notice.comment_id, notice.kind));
+    on!(tx.conn(), |c| diesel::delete(row).execute(c))?;
+    Ok(())
 }
 
 /// This mail is about to tell it.
@@ -214,16 +285,19 @@ pub fn request(conn: &mut Conn, id: OutboxId) -> Result<Option<PersonRequest>, E
     Ok(on!(conn, |c| person_requests::table.find(id).select(PersonRequest::as_select()).get_result(c).optional())?)
 }
 
-/// How many requests of an address since then were stored and how many of them brought a mail. They are few: see
-/// `add_request`'s caller.
-pub fn requests_of(conn: &mut Conn, hashes: &[Vec<u8>], since: Timestamp) -> Result<(usize, usize), Error> {
-    let rows: Vec<Option<Timestamp>> = on!(conn, |c| person_requests::table
+/// The requests of an address since then: on which site, and when they brought a mail. Of many, some.
+pub fn requests_of(
+    conn: &mut Conn,
+    hashes: &[Vec<u8>],
+    since: Timestamp,
+) -> Result<Vec<(SiteId, Option<Timestamp>)>, Error> {
+    Ok(on!(conn, |c| person_requests::table
         .filter(person_requests::email_hash.eq_any(hashes))
         .filter(person_requests::created_at.gt(since))
-        .select(person_requests::mailed_at)
+        .select((person_requests::site_id, person_requests::mailed_at))
+        .order(person_requests::created_at.desc())
         .limit(1000)
-        .load(c))?;
-    Ok((rows.len(), rows.iter().flatten().count()))
+        .load(c))?)
 }
 
 /// How many requests came since then, counted up to `limit`.
@@ -231,14 +305,6 @@ pub fn requests_since(conn: &mut Conn, since: Timestamp, limit: i64) -> Result<i
     let rows = person_requests::table.filter(person_requests::created_at.gt(since)).select(person_requests::id);
     let ids: Vec<OutboxId> = on!(conn, |c| rows.limit(limit).load(c))?;
     Ok(i64::try_from(ids.len()).unwrap_or(limit))
-}
-
-/// How many links left since then, counted up to `limit`.
-pub fn links_since(conn: &mut Conn, since: Timestamp, limit: usize) -> Result<usize, Error> {
-    let rows = person_requests::table.filter(person_requests::mailed_at.gt(since)).select(person_requests::id);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let ids: Vec<OutboxId> = on!(conn, |c| rows.limit(limit).load(c))?;
-    Ok(ids.len())
 }
 
 /// The link of a request leaves now.

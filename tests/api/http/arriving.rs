@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use afterword::storage::Conn;
 use afterword::storage::accounts::Role;
+use diesel::connection::SimpleConnection;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::administration::call;
 use super::stream::{HANGS, Stream};
 use crate::support::app::{Moderator, TestApp, comment};
 use crate::support::database::{Backend, on_both_databases};
@@ -18,6 +21,9 @@ on_both_databases!(
     many_hear_everything_once_and_in_order,
     nothing_is_missed_by_whoever_comes_back,
     other_articles_are_not_told,
+    an_alias_is_told_as_well,
+    whoever_heard_nothing_misses_nothing,
+    what_stands_elsewhere_is_not_read,
     a_stop_ends_it,
     places_are_counted_by_address
 );
@@ -218,6 +224,95 @@ async fn other_articles_are_not_told(backend: Backend) {
     assert_eq!((told.event.as_str(), told.data), ("removed", json!({"id": id, "article": "/b"})));
 }
 
+/// Streams by both keys, opened before and after one became an alias of the other.
+async fn an_alias_is_told_as_well(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let token = app.moderator("root@example.org", Role::Admin, &[]).await.token;
+    let open = async |key: &str| {
+        let path = format!("/api/v1/sites/default/stream?article={key}");
+        Stream::of(app.request(Method::GET, &path).send().await.unwrap())
+    };
+    let mut old = comment("written there");
+    old["article"] = json!("/old");
+    let old = app.submit(&old).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
+    let mut streams = vec![open("/old").await, open("/a").await];
+    let merge = json!({"from": "/old", "into": "/a"});
+    call(&app, &token, "POST", "/api/v1/sites/default/articles/merge", merge).await.expect(200);
+    streams.extend([open("/old").await, open("/a").await]);
+    let new = app.published("here", None).await;
+    app.default_moderator().await.decide(&old, "approve").await.expect(200);
+    for stream in &mut streams {
+        assert_eq!(told(stream).await, event("published", &new));
+        assert_eq!(told(stream).await, event("published", &old));
+    }
+    // By its old key, what came before the merge is found again.
+    let first = app.default_moderator().await.get(&format!("/events?comment={old}")).await.expect(200);
+    let first = first["events"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    for key in ["/old", "/a"] {
+        let path = format!("/api/v1/sites/default/stream?article={key}");
+        let again = app.request(Method::GET, &path).header("last-event-id", &first);
+        let mut again = Stream::of(again.send().await.unwrap());
+        assert_eq!(told(&mut again).await, event("published", &new));
+        assert_eq!(told(&mut again).await, event("published", &old));
+    }
+}
+
+async fn whoever_heard_nothing_misses_nothing(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    // Nothing has ever happened: there is an id all the same, and whoever comes back with it loads the list.
+    let nothing = open(&app, None).await.stands_at().await;
+    let before = app.published("before", None).await;
+    assert_eq!(open(&app, Some(&nothing)).await.next().await.unwrap().event, "reset");
+    let here = open(&app, None).await.stands_at().await;
+    assert_ne!(here, open(&app, None).await.stands_at().await, "it does not tell whether anything happened");
+    let missed = app.published("missed", None).await;
+    let mut again = open(&app, Some(&here)).await;
+    let mut heard = told(&mut again).await;
+    if heard.1 == before {
+        // PostgreSQL gives again what was written shortly before.
+        heard = told(&mut again).await;
+    }
+    assert_eq!(heard, event("published", &missed));
+    let reset = open(&app, Some("nonsense")).await.next().await.unwrap();
+    assert_eq!(reset.event, "reset");
+    let after = app.published("after the reset", None).await;
+    let mut again = open(&app, Some(&reset.id)).await;
+    while told(&mut again).await != event("published", &after) {}
+}
+
+/// What was missed of an article is found without a look at comments elsewhere: one of those cannot even be read.
+async fn what_stands_elsewhere_is_not_read(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let known = open(&app, None).await;
+    let first = app.published("first", None).await;
+    let mut known = known;
+    let last = known.next().await.unwrap().id;
+    let mut elsewhere = comment("elsewhere");
+    elsewhere["article"] = json!("/b");
+    let id = app.submit(&elsewhere).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
+    app.default_moderator().await.decide(&id, "approve").await.expect(200);
+    let here = app.published("here", None).await;
+    for id in [&here] {
+        while told(&mut known).await.1 != *id {}
+    }
+    drop(known);
+    let broken = "UPDATE comments SET status = 77 WHERE body = 'elsewhere'";
+    let breaking = app.service.db.write(move |tx| {
+        match tx.conn() {
+            Conn::Sqlite(c) => c.batch_execute(broken)?,
+            Conn::Postgres(c) => c.batch_execute(broken)?,
+        }
+        Ok(())
+    });
+    breaking.await.unwrap();
+    let mut again = open(&app, Some(&last)).await;
+    let mut heard = told(&mut again).await;
+    if heard.1 == first {
+        heard = told(&mut again).await;
+    }
+    assert_eq!(heard, event("published", &here));
+}
+
 async fn a_stop_ends_it(backend: Backend) {
     let mut app = TestApp::new(backend).await;
     let mut stream = open(&app, None).await;
@@ -252,7 +347,7 @@ async fn places_are_counted_by_address(backend: Backend) {
     // Readers take no moderator's place.
     let moderator = app.default_moderator().await;
     assert_eq!(moderator.request(Method::GET, "/stream").send().await.unwrap().status(), 200);
-    first.block().await.unwrap();
+    first.stands_at().await;
     assert_eq!(first.block().await.unwrap(), ":", "a sign of life");
     // A place is free again once its listener has gone.
     drop(first);

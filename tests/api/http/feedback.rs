@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::administration::call;
+use super::promises::over_or_waiting;
 use crate::support::app::{Answer, Builder, TestApp, comment};
 use crate::support::database::{Backend, on_both_databases};
 
@@ -20,6 +21,9 @@ on_both_databases!(
     three_flags_hold_a_comment_once,
     what_is_not_public_takes_nothing,
     feedback_is_limited,
+    a_merge_makes_nobody_two,
+    taking_nothing_back_makes_no_article,
+    an_unknown_article_costs_no_turn,
     what_visitors_said_goes_with_time_and_with_the_comment
 );
 
@@ -296,6 +300,87 @@ async fn feedback_is_limited(backend: Backend) {
     assert_eq!(limited.problem(429), "rate_limited");
     // It takes nothing from the rings of comments.
     app.submit(&comment("two")).await.expect(202);
+}
+
+async fn a_merge_makes_nobody_two(backend: Backend) {
+    let app = behind_a_proxy(backend).start().await;
+    let id = app.published("vote on me", None).await;
+    let spam = json!({"reason": "spam"});
+    vote(&app, "203.0.113.1", &id, 1).await;
+    for from in ["203.0.113.1", "203.0.113.2"] {
+        flag(&app, from, &id, spam.clone()).await.expect(202);
+    }
+    let token = app.moderator("root@example.org", Role::Admin, &[]).await.token;
+    let merge = json!({"from": "/a", "into": "/b"});
+    call(&app, &token, "POST", "/api/v1/sites/default/articles/merge", merge).await.expect(200);
+    assert_eq!(vote(&app, "203.0.113.1", &id, 1).await, json!({"votes": {"up": 1, "down": 0}, "yours": 1}));
+    for from in ["203.0.113.1", "203.0.113.2"] {
+        flag(&app, from, &id, spam.clone()).await.expect(202);
+    }
+    assert_eq!(app.listed("").await, [id], "two have flagged it, not four");
+}
+
+async fn taking_nothing_back_makes_no_article(backend: Backend) {
+    let app = behind_a_proxy(backend).start().await;
+    let token = app.moderator("root@example.org", Role::Admin, &[]).await.token;
+    let told = react(&app, "203.0.113.1", "/unheard-of", Value::Null).await.expect(200);
+    assert_eq!(told, json!({"reactions": {"like": 0}, "yours": null}));
+    let known = call(&app, &token, "GET", "/api/v1/sites/default/articles", Value::Null).await.expect(200);
+    assert_eq!(known["articles"], json!([]));
+    react(&app, "203.0.113.1", "/heard-of", json!("like")).await.expect(200);
+    let told = react(&app, "203.0.113.1", "/heard-of", Value::Null).await.expect(200);
+    assert_eq!(told, json!({"reactions": {"like": 0}, "yours": null}));
+}
+
+async fn an_unknown_article_costs_no_turn(backend: Backend) {
+    let app = TestApp::build(backend).set("limits__feedback__burst", "2").start().await;
+    app.submit(&comment("one")).await.expect(202);
+    set(&app, json!({"articles": "known"})).await;
+    let put = async |article: &str| {
+        let path = format!("/api/v1/sites/default/reactions?article={article}");
+        app.send(app.request(Method::PUT, &path).json(&json!({"reaction": "like"}))).await
+    };
+    for _ in 0..5 {
+        assert_eq!(put("/unknown").await.faults(), ["article unknown_article"]);
+    }
+    put("/a").await.expect(200);
+}
+
+/// An article that becomes an alias while somebody reacts to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reaction_follows_its_article() {
+    use afterword::domain::ids::ArticleId;
+    use afterword::domain::submission::ArticleKey;
+    use afterword::storage::aliases::{self, NewAlias};
+    use afterword::storage::articles::NewArticle;
+    let app = behind_a_proxy(Backend::Postgres).start().await;
+    app.published("here", None).await;
+    let key = |text: &str| ArticleKey::parse(text, "article").unwrap();
+    let (site, from, into) = (app.service.sites.by_key("default").unwrap().id, key("/a"), key("/b"));
+    let now = app.service.clock.now();
+    let ids = [ArticleId(app.service.ids.next()), ArticleId(app.service.ids.next())];
+    let ((made, is_made), (go, wait)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let db = app.service.db.clone();
+    let merging = tokio::spawn(async move {
+        db.write(move |tx| {
+            let article = NewArticle { id: ids[0], site_id: site, key: &into, created_at: now };
+            aliases::add(tx, &NewAlias { site, alias: &from, id: ids[1], article: &article }, now)?;
+            made.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(())
+        })
+        .await
+        .unwrap();
+    });
+    tokio::task::block_in_place(|| is_made.recv().unwrap());
+    let put = app.request(Method::PUT, "/api/v1/sites/default/reactions?article=/a").json(&json!({"reaction": "like"}));
+    let reacting = tokio::spawn(put.send());
+    over_or_waiting(&app, &reacting).await;
+    go.send(()).unwrap();
+    merging.await.unwrap();
+    assert_eq!(reacting.await.unwrap().unwrap().status(), 200);
+    let told = app.get("/api/v1/sites/default/reactions?article=/b").await.expect(200);
+    assert_eq!(told["reactions"], json!({"like": 1}));
 }
 
 async fn what_visitors_said_goes_with_time_and_with_the_comment(backend: Backend) {

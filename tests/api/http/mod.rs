@@ -28,6 +28,7 @@ mod patches;
 mod people;
 mod pins;
 mod privacy;
+mod promises;
 mod races;
 mod reading;
 mod reply;

@@ -13,7 +13,39 @@ use super::stream::Stream;
 use crate::support::app::{Answer, TestApp};
 use crate::support::database::{Backend, on_both_databases};
 
-on_both_databases!(canaries_stay_inside, an_unreadable_field_takes_nothing_along);
+on_both_databases!(
+    canaries_stay_inside,
+    an_unreadable_field_takes_nothing_along,
+    nothing_is_kept_of_a_sender_where_nothing_may_be,
+);
+
+async fn nothing_is_kept_of_a_sender_where_nothing_may_be(backend: Backend) {
+    for (address, agent) in [("none", Value::Null), ("network", json!("Nightingale/7"))] {
+        let app = TestApp::build(backend).set("privacy__address", address).start().await;
+        let body = json!({"article": "/a", "name": "Bird", "email": EMAIL, "body": "tweet"});
+        let post = app.request(Method::POST, "/api/v1/sites/default/comments").json(&body);
+        let sent = app.send(post.header("user-agent", "Nightingale/7")).await.expect(202);
+        let id = sent["comment"]["id"].as_str().unwrap().to_owned();
+        let seen = app.default_moderator().await.get(&format!("/comments/{id}")).await.expect(200);
+        assert_eq!(seen["user_agent"], agent, "{address}");
+    }
+}
+
+/// After an erasure all tables in which a person's rows lay are written anew.
+#[test]
+fn the_tables_to_be_vacuumed_are_all_there() {
+    let page = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (privacy, operations) = (page("docs/privacy.md"), page("docs/operations.md"));
+    let full = operations.lines().find(|line| line.starts_with("VACUUM FULL")).unwrap();
+    let named: Vec<&str> = full.trim_start_matches("VACUUM FULL").split([',', ';']).map(str::trim).collect();
+    let rows = privacy.lines().filter_map(|line| line.strip_prefix("| `"));
+    let tables: std::collections::BTreeSet<&str> = rows.filter_map(|row| row.split('.').next()).collect();
+    // Accounts are no people who wrote comments, the log has no text of theirs, and nothing leads to who reacted.
+    let others = ["accounts", "sessions", "events", "reactions"];
+    for table in tables.iter().filter(|table| !others.contains(table)) {
+        assert!(named.contains(table), "{table} is not in {full}");
+    }
+}
 
 const EMAIL: &str = "Canary.Bird+x@coal-mine.example";
 const ADDRESS: &str = "203.0.113.77";

@@ -17,6 +17,7 @@ on_both_databases!(
     it_tells_what_happens_in_order,
     each_sees_their_own_sites,
     nothing_is_missed_over_reconnections,
+    whoever_heard_nothing_misses_nothing,
     what_another_instance_does_is_told,
     a_stop_ends_it,
     it_ends_with_the_rights_of_its_token,
@@ -77,6 +78,16 @@ impl Stream {
             if let Some(event) = field("event: ") {
                 let data = serde_json::from_str(&field("data: ").unwrap()).unwrap();
                 return Some(Told { id: field("id: ").unwrap_or_default(), event, data });
+            }
+        }
+    }
+
+    /// Where the stream stands before anything was told.
+    pub async fn stands_at(&mut self) -> String {
+        loop {
+            let block = self.block().await.unwrap();
+            if let Some(id) = block.lines().find_map(|line| line.strip_prefix("id: ")) {
+                return id.to_owned();
             }
         }
     }
@@ -211,6 +222,20 @@ async fn nothing_is_missed_over_reconnections(backend: Backend) {
     }
 }
 
+async fn whoever_heard_nothing_misses_nothing(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let moderator = app.default_moderator().await;
+    app.comment("before").await;
+    let here = Stream::open(&moderator, None).await.stands_at().await;
+    let missed = id_of(&app.comment("missed").await);
+    let mut again = Stream::open(&moderator, Some(&here)).await;
+    while again.next().await.unwrap().data["id"] != missed {}
+    let reset = Stream::open(&moderator, Some("nonsense")).await.next().await.unwrap();
+    let missed = id_of(&app.comment("after the reset").await);
+    let mut again = Stream::open(&moderator, Some(&reset.id)).await;
+    while again.next().await.unwrap().data["id"] != missed {}
+}
+
 async fn what_another_instance_does_is_told(backend: Backend) {
     let app = TestApp::new(backend).await;
     let other = app.another().set("limits__enabled", "false").start().await;
@@ -257,7 +282,7 @@ async fn it_ends_with_the_rights_of_its_token(backend: Backend) {
     let root = app.moderator("root@example.org", Role::Admin, &[]).await.token;
     let ann = app.default_moderator().await;
     let mut stream = Stream::open(&ann, None).await;
-    stream.block().await.unwrap();
+    stream.stands_at().await;
     assert_eq!(stream.block().await.unwrap(), ":", "a sign of life");
     // Other sites than before: it is opened anew with these.
     let all = call(&app, &root, "GET", "/api/v1/accounts", Value::Null).await.expect(200);
