@@ -72,6 +72,7 @@ export class Thread {
     const [words, form, list, waiting] = await Promise.all([Words.of(this.host.language), this.early.form, this.early.list, mine]);
     this.words = words;
     this.rules = form?.data ?? {};
+    this.voteless ||= this.rules.votes === false;
     this.waiting = waiting;
     this.draw();
     // A permalink whose comment is gone leads to the list as it begins.
