@@ -34,7 +34,7 @@ function Reader({ row }) {
     <section aria-labelledby="as-read">
       <h3 id="as-read">${edit ? t('read.edit') : t('read.title')}</h3>
       <article class="card">
-        <header><img src=${row.avatar} alt="" width="36" height="36" />
+        <header>${row.avatar && html`<img src=${row.avatar} alt="" width="36" height="36" />`}
           <b dir="auto"><${Away} href=${edit ? edit.website : row.website}>${edit ? edit.name : row.name}<//></b>
           ${row.badge && html`<span class="badge">${t('badge.staff')}</span>`}
           <${Time} at=${row.created_at} />${row.edited_at && html`<span class="muted">${t('edited')}</span>`}</header>

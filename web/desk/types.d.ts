@@ -11,7 +11,7 @@ export interface Above {
 }
 export interface Edit { name: string; website: string | null; body: string; body_html: string }
 export interface Comment {
-  id: string; parent_id: string | null; depth: number; name: string; website: string | null; avatar: string;
+  id: string; parent_id: string | null; depth: number; name: string; website: string | null; avatar: string | null;
   badge: string | null; body_html: string; created_at: string; edited_at: string | null; reply_count: number;
   site: string; article: { key: string; title: string | null; url: string | null; comment_count: number; closed: boolean };
   status: string; email: string | null; body: string; pending_edit: Edit | null; hold_reasons: Reason[];
