@@ -99,6 +99,11 @@ impl State {
         self.service.sites.by_key(request.match_info().get("site").unwrap_or_default())
     }
 
+    /// Where people ask for what they wrote on a site.
+    pub(super) fn own_data(&self, site: &Site) -> String {
+        format!("{}/me/{}", self.public_url, site.key.as_str())
+    }
+
     /// [`Error::Forbidden`] when a page of a foreign origin sends this. No `Origin` is fine; `null` only for plain forms.
     pub(super) fn check_origin(&self, request: &HttpRequest, site: &Site, plain_form: bool) -> Result<(), Error> {
         let Some(value) = request.headers().get(header::ORIGIN) else { return Ok(()) };
