@@ -192,6 +192,8 @@ fn ones_own_data(config: &mut web::ServiceConfig) {
                 .route(get().to(me::comment))
                 .route(web::post().to(me::change)),
         )
+        .service(web::redirect("/me", "/me/"))
+        .service(at("/me/", "GET, HEAD, OPTIONS").route(get().to(me::begin)))
         .service(at("/me/{site}", "GET, HEAD, POST, OPTIONS").route(get().to(me::form)).route(web::post().to(me::ask)));
 }
 
