@@ -163,7 +163,7 @@ export class Thread {
     this.count = count;
     this.title.textContent = this.say('comments', { n: count });
     this.hint.replaceChildren(h('slot', { name: 'empty' }, this.say('empty')));
-    this.hint.hidden = this.items.size > 0;
+    this.hint.hidden = this.closed || this.items.size > 0;
   }
 
   /** Shows the form when somebody comes near it; one that is near already, now. */

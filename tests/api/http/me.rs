@@ -126,7 +126,12 @@ async fn people_read_the_language_of_the_site(backend: Backend) {
     let mut body = comment("Hallo");
     (body["email"], body["notify"]) = (json!(READER), json!(true));
     let id = app.submit(&body).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
-    let question = Read::of(&app.run_jobs().await[0]);
+    // Administrators get mails of their own.
+    let told = async || {
+        let mails: Vec<Read> = app.run_jobs().await.iter().map(Read::of).collect();
+        mails.into_iter().find(|mail| mail.header("To").to_lowercase().contains(READER)).unwrap()
+    };
+    let question = told().await;
     assert!(question.text.contains("Jemand hat auf Werkbank & Co mit dieser E-Mail-Adresse"), "{}", question.text);
     assert!(question.html.contains("<html lang=\"de\">") && question.html.contains("Werkbank &amp; Co"));
     assert!(question.header("Subject").contains("Antworten melden?"), "{:?}", question.headers);
@@ -136,14 +141,14 @@ async fn people_read_the_language_of_the_site(backend: Backend) {
     assert!(post(&app, &yes, &[]).await.text().contains("Sie erfahren von Antworten"));
     assert!(app.get(&question.links("/n/")[0]).await.text().contains("Schreiben Sie mir nie wieder"));
     app.default_moderator().await.decide(&id, "approve").await.expect(200);
-    let news = Read::of(&app.run_jobs().await[0]);
+    let news = told().await;
     assert!(news.text.contains("Ihr Kommentar zu „/a“ ist jetzt öffentlich."), "{}", news.text);
     let asked = app.get("/me/default").await.text();
     assert!(asked.contains("Was Sie geschrieben haben") && asked.contains("Werkbank &amp; Co"), "{asked}");
     let wrong = ask(&app, "keine Adresse").await;
     assert!(wrong.status == 422 && wrong.text().contains("Bitte geben Sie eine E-Mail-Adresse"), "{}", wrong.text());
     assert!(ask(&app, READER).await.text().contains("Sehen Sie in Ihre E-Mails"));
-    let mail = Read::of(&app.run_jobs().await[0]);
+    let mail = told().await;
     assert!(mail.header("Subject").contains("Was Sie geschrieben haben"), "{:?}", mail.headers);
     let link = mail.links("/me/open/").remove(0);
     let all = app.get(&link).await.text();
