@@ -19,7 +19,7 @@ pub enum Command {
         --origin https://www.blog.example"
     )]
     Add(Add),
-    /// List all sites: key, name, address, what waits for a moderator, further origins
+    /// List all sites: key, name, address, policy (whose comments wait for a moderator), further origins
     #[command(after_help = "Example, the keys alone:\n  afterword site list | cut -f1")]
     List,
     /// Change a site; what is not named stays

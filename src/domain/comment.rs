@@ -127,7 +127,8 @@ named_enum! {
 /// Why a comment was held: a stable code, and what a moderator reads beside it. Never shown to anyone else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldReason {
-    /// Stable: `rule`, `policy`, `new_author`, `honeypot`, `email_rate`, `edit`, `flagged`.
+    /// Stable: `rule`, `policy`, `new_author`, `honeypot`, `email_rate`, `edit`, `flagged`,
+    /// `too_fast`, `bad_form_token`, `no_form_token`.
     pub code: String,
     /// One plain sentence.
     pub detail: String,

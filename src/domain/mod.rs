@@ -24,6 +24,7 @@ pub mod site;
 pub mod site_settings;
 pub mod submission;
 pub mod text;
+pub mod texts;
 pub mod time;
 pub mod web;
 pub mod webhook;

@@ -19,6 +19,8 @@ pub async fn avatar(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         .content_type("image/svg+xml")
         .insert_header((header::CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
+        // Pages that isolate themselves (`Cross-Origin-Embedder-Policy: require-corp`) show them too.
+        .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"))
         .body(picture(bits)))
 }
 

@@ -25,9 +25,9 @@ pub enum ApiError {
     /// The address is too long.
     #[error("The address of the request is longer than 8 KiB. Long texts belong into the body.")]
     UriTooLong,
-    /// A bug of ours, caught; the id under which the log has it.
+    /// A bug of ours, caught.
     #[error("Something went wrong on our side. The request id helps the operator to find out what.")]
-    Panicked(String),
+    Panicked,
     /// The address exists, but not with this method; the methods that it has.
     #[error("This address does not know this method. The Allow header lists those that it knows.")]
     MethodNotAllowed(&'static str),
@@ -83,7 +83,7 @@ fn kind(error: &ApiError) -> (StatusCode, &'static str, &'static str) {
         ApiError::MethodNotAllowed(_) => {
             (S::METHOD_NOT_ALLOWED, "method_not_allowed", "This address does not know this method")
         }
-        ApiError::Panicked(_) => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side"),
+        ApiError::Panicked => (S::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side"),
         ApiError::Core(error) => match error {
             Error::Malformed(_) => (S::BAD_REQUEST, "malformed_request", "The request cannot be read"),
             Error::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
@@ -180,16 +180,13 @@ impl ApiError {
 }
 
 /// actix asks for an answer without knowing our public URL or the request. The front (`front.rs`) finds the error inside
-/// the response and writes the document; only an error that never passes it (a panic) is answered from here.
+/// the response and writes the document.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         kind(self).0
     }
 
     fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Panicked(request_id) => self.answer("", request_id),
-            _ => HttpResponse::new(self.status_code()),
-        }
+        HttpResponse::new(self.status_code())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
@@ -20,7 +21,8 @@ use crate::domain::web::Origin;
 use crate::error::Error;
 use crate::metrics::Answered;
 
-/// Longer addresses are 414 (contract §1).
+/// Longer addresses are 414 (contract §1). One above 65,534 bytes never comes here: the crate `http` holds no such address, so
+/// actix answers a bare 400 while it reads the head (431 once the head is above 128 KiB) and closes the connection.
 const MAX_URI: usize = 8 * 1024;
 
 /// Who may read an answer from a page of another origin.
@@ -98,19 +100,24 @@ fn preflight(state: &State, headers: &HeaderMap, path: &str, wanted: &Method) ->
     response.finish()
 }
 
-/// Runs the handler. When it panics, the request is gone with it.
+/// Runs the handler; none when it panicked. The request is gone with it.
 async fn handle(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    id: RequestId,
-) -> Result<ServiceResponse, actix_web::Error> {
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(response) => Ok(response?.map_into_boxed_body()),
-        Err(_) => {
-            tracing::error!(request_id = %id, "a handler panicked");
-            Err(ApiError::Panicked(id.to_string()).into())
-        }
+) -> Option<Result<ServiceResponse, actix_web::Error>> {
+    let answer = AssertUnwindSafe(next.call(request)).catch_unwind().await.ok()?;
+    Some(answer.map(ServiceResponse::map_into_boxed_body))
+}
+
+/// The answer after a panic, as an error that brings it along: without the request no other way leads out of here.
+fn after_a_panic(state: &State, id: RequestId, origin: Option<HeaderValue>) -> actix_web::Error {
+    tracing::error!(request_id = %id, "a handler panicked");
+    let mut response = ApiError::Panicked.answer(&state.public_url, &id.to_string());
+    common_headers(response.headers_mut(), origin);
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
+    InternalError::from_response(ApiError::Panicked, response).into()
 }
 
 /// What goes around every handler.
@@ -133,8 +140,11 @@ pub async fn front(
         return Ok(response);
     }
     let origin = allowed_origin(&state, request.headers(), request.path(), &method);
-    let handled =
-        if too_long { Ok(request.error_response(ApiError::UriTooLong)) } else { handle(request, next, id).await };
+    let handled = if too_long {
+        Ok(request.error_response(ApiError::UriTooLong))
+    } else {
+        handle(request, next).await.unwrap_or_else(|| Err(after_a_panic(&state, id, origin.clone())))
+    };
     let mut response = handled.inspect_err(|error| {
         let status = error.as_response_error().status_code().as_u16();
         let lost = Answered { method: method.as_str(), route: NO_ROUTE, status };

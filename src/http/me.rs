@@ -8,13 +8,16 @@ use minijinja::{Value, context};
 use super::State;
 use super::error::ApiError;
 use super::links::{refused, token};
+use super::pages::words;
 use super::request::{self, Pairs};
 use crate::domain::comment::Status;
 use crate::domain::email::Email;
 use crate::domain::fault::Fault;
 use crate::domain::ids::CommentId;
 use crate::domain::people::Consent;
+use crate::domain::site::Site;
 use crate::domain::text::tidy;
+use crate::domain::texts::{Texts, fill};
 use crate::error::Error;
 use crate::limits::rings::Posting;
 use crate::service::edits::{Edited, Editor};
@@ -29,6 +32,26 @@ const SHOWN: i64 = 50;
 /// What the rings count asking for a link and changing one's comments as. No article has such a key.
 const PLACE: &str = "\u{0}me";
 
+/// Leads to the form of the one site; where there are several, a page with a way to each.
+#[utoipa::path(
+    get, path = "/me/", tag = "One's own data",
+    responses(
+        (status = 200, description = "The names of the sites", content_type = "text/html"),
+        (status = 303, description = "To the form of the only site"),
+    ),
+)]
+pub async fn begin(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let sites = state.service.sites.all();
+    if let [only] = sites.as_slice() {
+        return Ok(back(&state.own_data(only)));
+    }
+    let ours = state.service.sites.by_key("default")?;
+    let ways = sites.iter().map(|site| context! { name => site.name.as_str(), link => state.own_data(site) });
+    let texts = Texts::of(&ours.language);
+    let values = context! { title => texts.own.title, sites => ways.collect::<Vec<_>>(), ..words(texts) };
+    Ok(state.pages.answer(StatusCode::OK, "me_sites.html", values)?)
+}
+
 /// The page on which somebody asks for a link to what they wrote.
 #[utoipa::path(
     get, path = "/me/{site}", tag = "One's own data", params(("site" = String, Path)),
@@ -39,11 +62,12 @@ const PLACE: &str = "\u{0}me";
 )]
 pub async fn form(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let site = state.site(&request)?;
-    Ok(state.pages.answer(StatusCode::OK, "me_ask.html", asking(&site.name, None, ""))?)
+    Ok(state.pages.answer(StatusCode::OK, "me_ask.html", asking(&site, false, ""))?)
 }
 
-fn asking(site: &str, fault: Option<&str>, email: &str) -> Value {
-    context! { title => "What you wrote", site, fault, email }
+fn asking(site: &Site, fault: bool, email: &str) -> Value {
+    let texts = Texts::of(&site.language);
+    context! { title => texts.own.title, site => site.name.as_str(), fault, email, ..words(texts) }
 }
 
 /// Asks for the link. The answer is the same whether there is something of theirs or not.
@@ -68,23 +92,21 @@ pub async fn ask(
     let email = match Email::parse(&typed, "email") {
         Ok(email) => email,
         Err(fault) => {
-            let values = asking(&site.name, Some(&fault.message), &typed);
+            let values = asking(&site, true, &typed);
             let error = ApiError::from(Error::Invalid(vec![fault]));
             state.count_refusal(&request, &error)?;
             return Ok(state.pages.answer(StatusCode::UNPROCESSABLE_ENTITY, "me_ask.html", values)?);
         }
     };
     if let Err(error) = admit(&request, &state, site.id).await {
-        return too_many(&state, error);
+        return too_many(&state, &site, error);
     }
     state.service.ask_for_link(site.id, email).await?;
-    let text = format!(
-        "If there is something of yours on {}, a mail with a link is on its way. The link works for an hour. After \
-         three in a day the next one comes when none of them works any more; an address that never wants to hear from here \
-         gets one a day.",
-        site.name
-    );
-    Ok(state.pages.message(StatusCode::OK, "Look into your mail", &text)?)
+    let texts = Texts::of(&site.language);
+    let values = context! {
+        title => texts.own.mailed_title, text => fill(texts.own.mailed, &[("site", &site.name)]), ..words(texts)
+    };
+    Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
 }
 
 async fn admit(request: &HttpRequest, state: &State, site: crate::domain::ids::SiteId) -> Result<(), ApiError> {
@@ -92,10 +114,12 @@ async fn admit(request: &HttpRequest, state: &State, site: crate::domain::ids::S
     Ok(state.rings.admit(posting).await.map_err(Error::RateLimited)?)
 }
 
-fn too_many(state: &State, error: ApiError) -> Result<HttpResponse, ApiError> {
+fn too_many(state: &State, site: &Site, error: ApiError) -> Result<HttpResponse, ApiError> {
     let Some(seconds) = error.retry_after() else { return Err(error) };
-    let text = format!("Please wait {seconds} seconds, then try it again.");
-    let mut response = state.pages.message(error.status_code(), "Too many requests", &text)?;
+    let texts = Texts::of(&site.language);
+    let text = fill(texts.own.wait, &[("seconds", &seconds.to_string())]);
+    let values = context! { title => texts.own.wait_title, text, ..words(texts) };
+    let mut response = state.pages.answer(error.status_code(), "message.html", values)?;
     response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     Ok(response)
 }
@@ -122,15 +146,18 @@ async fn page(request: &HttpRequest, state: &State, person: &Person) -> Result<H
     let after = pairs.one("after", &mut Vec::new()).and_then(|id| id.parse().ok());
     let after = after.unwrap_or(CommentId(uuid::Uuid::nil()));
     let page = state.service.page_of_person(person, after, SHOWN).await?;
-    let rows: Vec<Value> = page.comments.iter().map(|(comment, article)| row(comment, article)).collect();
+    let site = state.service.sites.by_id(person.site)?;
+    let texts = Texts::of(&site.language);
+    let rows: Vec<Value> = page.comments.iter().map(|(comment, article)| row(texts, comment, article)).collect();
     let values = context! {
-        title => "What you wrote",
-        site => state.service.sites.by_id(person.site)?.name.clone(),
+        title => texts.own.title,
+        site => site.name.as_str(),
         here => here(state, request),
         rows,
         next => page.next.map(|id| id.to_string()),
         begins => after.0.is_nil(),
         hears => page.consent == Some(Consent::Confirmed),
+        ..words(texts)
     };
     Ok(state.pages.answer(StatusCode::OK, "me.html", values)?)
 }
@@ -139,13 +166,13 @@ fn here(state: &State, request: &HttpRequest) -> String {
     format!("{}/me/open/{}", state.public_url, token(request))
 }
 
-fn row(comment: &Comment, article: &Article) -> Value {
+fn row(texts: &Texts, comment: &Comment, article: &Article) -> Value {
     context! {
         id => comment.id.to_string(),
         name => comment.name.clone(),
         html => comment.body_html.clone(),
         waiting_html => comment.waiting_edit().map(|edit| edit.body_html),
-        at => comment.created_at.in_words(),
+        at => texts.moment(comment.created_at),
         is_public => comment.status == Status::Approved,
         article => article.title.clone().unwrap_or_else(|| article.key.clone()),
     }
@@ -177,11 +204,11 @@ pub async fn act(
         (Some("end"), _) => state.service.end_mails_of_person(&person).await?,
         (Some("erase"), Some("1")) => {
             let erased = state.service.erase_all_of_person(&person).await?;
-            let text = format!(
-                "{erased} {} gone, and so is what was known of your address on this site. This link is over.",
-                if erased == 1 { "comment is" } else { "comments are" }
-            );
-            return Ok(state.pages.message(StatusCode::OK, "Everything is erased", &text)?);
+            let texts = Texts::of(&state.service.sites.by_id(person.site)?.language);
+            let text = if erased == 1 { texts.own.erased_one } else { texts.own.erased };
+            let text = fill(text, &[("n", &erased.to_string())]);
+            let values = context! { title => texts.own.erased_title, text, ..words(texts) };
+            return Ok(state.pages.answer(StatusCode::OK, "message.html", values)?);
         }
         _ => {}
     }
@@ -261,15 +288,17 @@ fn form_of(request: &HttpRequest, state: &State, shown: &Shown<'_>) -> Result<Ht
     let site = state.service.sites.by_id(shown.comment.site_id)?;
     let rules = site.settings.form_rules(&state.service.rules.fields);
     let told = |fault: &Fault| context! { field => fault.field.as_ref(), message => fault.message.as_ref() };
+    let texts = Texts::of(&site.language);
     let values = context! {
-        title => "Your comment",
+        title => texts.own.your_comment,
         here => here(state, request),
         id => shown.comment.id.to_string(),
         article => shown.article.title.clone().unwrap_or_else(|| shown.article.key.clone()),
-        at => shown.comment.created_at.in_words(),
+        at => texts.moment(shown.comment.created_at),
         name => shown.name, body => shown.body,
         rules => minijinja::value::Serde(rules),
         faults => shown.faults.iter().map(told).collect::<Vec<_>>(),
+        ..words(texts)
     };
     let status = if shown.faults.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok(state.pages.answer(status, "me_comment.html", values)?)
@@ -318,21 +347,19 @@ pub async fn change(
         Err(error) => return Err(error.into()),
     };
     if let Err(error) = admit(&request, &state, person.site).await {
-        return too_many(&state, error);
+        return too_many(&state, &site, error);
     }
+    let own = &Texts::of(&site.language).own;
     let editor = Editor { right: Right::Mail(person), client: request::client(&request, &state).address() };
-    let told = match state.service.edit_own(comment.id, editor, patch).await {
-        Ok(Edited::Waits(_)) => "Your new text waits for approval; the one before stays public until then.",
-        Ok(Edited::Applied(after)) if after.status == Status::Approved => "Your new text is public.",
-        Ok(Edited::Applied(_)) => "Your new text is stored. The comment waits for approval.",
-        Err(error @ Error::Closed) => {
-            let text = "Nothing is changed on this article any more. You can still erase the comment.";
-            return Ok(state.pages.message(ApiError::from(error).status_code(), "It stays as it is", text)?);
-        }
+    let (status, title, text) = match state.service.edit_own(comment.id, editor, patch).await {
+        Ok(Edited::Waits(_)) => (StatusCode::OK, own.thanks, own.edit_waits),
+        Ok(Edited::Applied(after)) if after.status == Status::Approved => (StatusCode::OK, own.thanks, own.edit_public),
+        Ok(Edited::Applied(_)) => (StatusCode::OK, own.thanks, own.edit_stored),
+        Err(error @ Error::Closed) => (ApiError::from(error).status_code(), own.closed_title, own.closed),
         Err(error) => return Err(error.into()),
     };
-    let values = context! { title => "Thank you", text => told, here => here(&state, &request) };
-    Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
+    let values = context! { title, text, here => here(&state, &request), ..words(Texts::of(&site.language)) };
+    Ok(state.pages.answer(status, "message.html", values)?)
 }
 
 /// A link that does not work or is over, in words that fit here.

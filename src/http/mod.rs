@@ -51,7 +51,8 @@ mod surroundings;
 mod tokens;
 mod webhooks;
 
-use actix_web::{Resource, guard, web};
+use actix_web::http::{Method, header};
+use actix_web::{HttpResponse, Resource, guard, web};
 
 use self::error::ApiError;
 pub use self::state::{State, StateParts};
@@ -62,10 +63,15 @@ fn get() -> actix_web::Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// An address; methods that it does not have are 405 with `Allow`.
+/// An address. `OPTIONS` tells its methods; one that it does not have is 405, which tells them too.
 fn at(path: &str, allow: &'static str) -> Resource {
-    let refused = move || async move { Err::<&'static str, _>(ApiError::MethodNotAllowed(allow)) };
-    web::resource(path).default_service(web::route().to(refused))
+    let others = move |method: Method| async move {
+        if method == Method::OPTIONS {
+            return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
+        }
+        Err(ApiError::MethodNotAllowed(allow))
+    };
+    web::resource(path).default_service(web::route().to(others))
 }
 
 async fn nothing_here() -> Result<&'static str, ApiError> {
@@ -186,6 +192,8 @@ fn ones_own_data(config: &mut web::ServiceConfig) {
                 .route(get().to(me::comment))
                 .route(web::post().to(me::change)),
         )
+        .service(web::redirect("/me", "/me/"))
+        .service(at("/me/", "GET, HEAD, OPTIONS").route(get().to(me::begin)))
         .service(at("/me/{site}", "GET, HEAD, POST, OPTIONS").route(get().to(me::form)).route(web::post().to(me::ask)));
 }
 

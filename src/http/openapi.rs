@@ -34,7 +34,7 @@ use super::{comments, decisions, metrics, operator, own, own_account, queue, rea
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,
         subscriptions::ask_yes, subscriptions::yes, subscriptions::ask_no, subscriptions::no,
-        me::form, me::ask, me::open, me::act, me::export, me::comment, me::change, people::export, people::erase,
+        me::begin, me::form, me::ask, me::open, me::act, me::export, me::comment, me::change, people::export, people::erase,
         rules::list, rules::create, rules::get, rules::change, rules::remove, rules::order, rules::words,
         rules::write_words, simulate::simulate,
         webhooks::list, webhooks::add, webhooks::get, webhooks::change, webhooks::remove,

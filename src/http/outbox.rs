@@ -36,7 +36,9 @@ pub struct OutboxParams {
 pub struct MailShape {
     /// The same over all attempts; its `Message-ID` begins with it.
     id: String,
-    /// `mail_moderator` (about one comment) or `mail_digest`.
+    /// To moderators `mail_moderator` (about one comment) or `mail_digest`; to administrators `mail_webhook_off`; to owners of
+    /// accounts `mail_invitation` or `mail_reset`; to people who wrote comments `mail_confirm`, `mail_approval`, `mail_reply`,
+    /// `mail_gathered` or `mail_person_link`.
     kind: &'static str,
     /// The site's key.
     site: Option<String>,

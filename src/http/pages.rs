@@ -5,8 +5,10 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use minijinja::{Environment, Value};
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{Environment, Value, context};
 
+use crate::domain::texts::{Texts, fill};
 use crate::domain::web::Origin;
 use crate::error::Error;
 
@@ -18,6 +20,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("comments.html", include_str!("../../web/pages/comments.html")),
     ("link.html", include_str!("../../web/pages/link.html")),
     ("ask.html", include_str!("../../web/pages/ask.html")),
+    ("me_sites.html", include_str!("../../web/pages/me_sites.html")),
     ("me_ask.html", include_str!("../../web/pages/me_ask.html")),
     ("me.html", include_str!("../../web/pages/me.html")),
     ("me_comment.html", include_str!("../../web/pages/me_comment.html")),
@@ -39,6 +42,7 @@ impl Pages {
     pub fn new(public_url: &str) -> Result<Self, Error> {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        templates.add_filter("fill", fill_gaps);
         for (name, text) in TEMPLATES {
             templates.add_template(name, text).map_err(Error::internal)?;
         }
@@ -73,6 +77,19 @@ impl Pages {
     pub fn message(&self, status: StatusCode, title: &str, text: &str) -> Result<HttpResponse, Error> {
         self.answer(status, "message.html", minijinja::context! { title, text })
     }
+}
+
+/// What a page in one language is filled in with.
+pub fn words(texts: &Texts) -> Value {
+    context! { language => texts.language, texts => Serde(texts) }
+}
+
+/// The filter that puts words into the gaps of a text; what comes of it is escaped like any other.
+fn fill_gaps(text: &str, gaps: Kwargs) -> Result<String, minijinja::Error> {
+    let values = gaps.args().map(|name| Ok((name, gaps.get::<String>(name)?)));
+    let values: Vec<(&str, String)> = values.collect::<Result<_, minijinja::Error>>()?;
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Ok(fill(text, &values))
 }
 
 /// Where the service is reached by https, browsers come by nothing else for two years; whether neighbouring hosts speak

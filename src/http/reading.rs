@@ -15,7 +15,7 @@ use super::request::{self, Pairs, bad_cursor, cursor_text, faultless};
 use super::shapes::{ArticleShape, ListedShape, RecentShape};
 use crate::cache::{Moment, Ready};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{CommentId, SiteId};
+use crate::domain::ids::CommentId;
 use crate::domain::listing::{Place, Sort, Source};
 use crate::domain::site::Site;
 use crate::domain::submission::ArticleKey;
@@ -78,19 +78,19 @@ pub async fn list(request: HttpRequest, state: web::Data<State>) -> Result<HttpR
     let Some(key) = key else { return Err(Error::Invalid(faults).into()) };
     if !faults.is_empty() && around.is_some() {
         // That the comment is not there is told before what else is wrong.
-        make_list(&state, site.id, key, asked).await?;
+        make_list(&state, &site, key, asked).await?;
         return Err(Error::Invalid(faults).into());
     }
     faultless(faults)?;
     if wants_html(request.headers()) {
         let make = async {
-            let (list, made_at, sources, ends_at) = read_list(&state, site.id, key, asked).await?;
+            let (list, made_at, sources, ends_at) = read_list(&state, &site, key, asked).await?;
             let html = fragment::render(&state, &site, &request, &list)?;
             Ok(Ready::new(fragment::CONTENT_TYPE, html, made_at, sources).until(ends_at))
         };
         return state.page_from_cache(&request, make).await;
     }
-    state.answer_from_cache(&request, make_list(&state, site.id, key, asked)).await
+    state.answer_from_cache(&request, make_list(&state, &site, key, asked)).await
 }
 
 /// The orders of a list, by their names.
@@ -104,7 +104,7 @@ struct ListQuery {
     around: Option<CommentId>,
 }
 
-async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuery) -> Result<Ready, ApiError> {
+async fn make_list(state: &State, site: &Site, key: ArticleKey, asked: ListQuery) -> Result<Ready, ApiError> {
     let (list, made_at, sources, ends_at) = read_list(state, site, key, asked).await?;
     Ok(Ready::new("application/json", json(&list)?, made_at, sources).until(ends_at))
 }
@@ -112,17 +112,17 @@ async fn make_list(state: &State, site: SiteId, key: ArticleKey, asked: ListQuer
 /// A page of the list, when it was read, what it was made from, and when it is true no longer.
 async fn read_list(
     state: &State,
-    site: SiteId,
+    site: &Site,
     key: ArticleKey,
     asked: ListQuery,
 ) -> Result<(ListAnswer, Moment, Vec<Source>, Option<Timestamp>), ApiError> {
-    let made_at = state.cache.changes.now();
+    let (id, made_at) = (site.id, state.cache.changes.now());
     let (article_key, around) = (key.clone(), asked.around);
     let found = state
         .service
         .db
         .read_for_everybody(move |conn| {
-            let Some(named) = articles::find_named(conn, site, article_key.as_str())? else { return Ok(None) };
+            let Some(named) = articles::find_named(conn, id, article_key.as_str())? else { return Ok(None) };
             let list = List { article: named.article.id, sort: asked.sort, limit: asked.limit };
             let page = match asked.around {
                 Some(id) => permalink::page_around(conn, list, id)?.ok_or(Error::NotFound)?,
@@ -134,15 +134,17 @@ async fn read_list(
     let now = state.service.clock.now();
     let ends_at =
         found.as_ref().and_then(|(named, _)| state.service.closes_at(&named.article)).filter(|end| *end > now);
-    let sources = found.as_ref().map_or_else(|| vec![Source::NewArticles(site)], |(named, _)| named.sources());
+    let sources = found.as_ref().map_or_else(|| vec![Source::NewArticles(id)], |(named, _)| named.sources());
     let answer = match found {
         Some((named, page)) => ListAnswer {
             article: state.article(&named.article, now),
             next_cursor: page.next.map(|place| cursor_text(&place.to_bytes())),
-            comments: page.comments.into_iter().map(|row| state.listed(site, row)).collect(),
+            comments: page.comments.into_iter().map(|row| state.listed(id, row)).collect(),
         },
         None if around.is_some() => return Err(Error::NotFound.into()),
-        None => ListAnswer { article: ArticleShape::unknown(key.as_str()), comments: Vec::new(), next_cursor: None },
+        None => {
+            ListAnswer { article: ArticleShape::unknown(key.as_str(), site), comments: Vec::new(), next_cursor: None }
+        }
     };
     Ok((answer, made_at, sources, ends_at))
 }

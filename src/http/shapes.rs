@@ -10,6 +10,7 @@ use super::State;
 use super::surroundings::{AboveShape, AuthorShape, FlagShape, Surroundings};
 use crate::domain::comment::{Badge, HoldReason, Status};
 use crate::domain::ids::{AccountId, SiteId};
+use crate::domain::site::{ArticlePolicy, Site};
 use crate::domain::site_settings::Avatars;
 use crate::domain::text::look;
 use crate::domain::time::Timestamp;
@@ -99,9 +100,10 @@ impl ArticleShape {
         self
     }
 
-    /// An article that nobody has commented on.
-    pub fn unknown(key: &str) -> Self {
-        Self { key: key.to_owned(), title: None, url: None, comment_count: 0, closed: false }
+    /// An article that nobody has commented on. Whether it takes comments, its site says.
+    pub fn unknown(key: &str, site: &Site) -> Self {
+        let closed = site.settings.read_only || site.articles == ArticlePolicy::Known;
+        Self { key: key.to_owned(), title: None, url: None, comment_count: 0, closed }
     }
 }
 

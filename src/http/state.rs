@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! What handlers work with, made once for all workers: the use cases, the limits, the ready answers, the pages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::service::Service;
 
-/// One for all workers.
+/// What handlers work with. One for all workers.
 pub struct State {
     /// The use cases.
     pub service: Arc<Service>,
@@ -97,6 +97,11 @@ impl State {
     /// The site that the address names.
     pub(super) fn site(&self, request: &HttpRequest) -> Result<Arc<Site>, Error> {
         self.service.sites.by_key(request.match_info().get("site").unwrap_or_default())
+    }
+
+    /// Where people ask for what they wrote on a site.
+    pub(super) fn own_data(&self, site: &Site) -> String {
+        format!("{}/me/{}", self.public_url, site.key.as_str())
     }
 
     /// [`Error::Forbidden`] when a page of a foreign origin sends this. No `Origin` is fine; `null` only for plain forms.

@@ -8,13 +8,11 @@ use minijinja::context;
 use super::State;
 use super::error::ApiError;
 use super::links::{refused, token};
+use super::pages::words;
 use super::request;
 use crate::domain::people::Consent;
+use crate::domain::texts::{Texts, fill};
 use crate::service::subscriptions::{Said, Silence};
-
-/// What may come all the same.
-const BUT_A_LINK: &str = "Only if somebody asks for the link to your own data, it is mailed to you, once a day at most: there is \
-                          no other way to see or erase what was written with your address.";
 
 /// Asks whether replies may be told.
 #[utoipa::path(
@@ -29,12 +27,10 @@ pub async fn ask_yes(request: HttpRequest, state: web::Data<State>) -> Result<Ht
     match state.service.look_at_yes(token(&request)).await {
         Ok(said) if said.consent == Consent::Confirmed => confirmed(&state, said),
         Ok(said) => {
-            let text = format!(
-                "A comment on {} was left with your e-mail address, and replies to it are to be told by mail. Nothing has \
-                 changed yet: the button below says yes. Each mail has a link that ends them.",
-                site_name(&state, said)
-            );
-            let values = context! { title => "May we tell you of replies?", text, button => "Yes, tell me of replies" };
+            let (texts, name) = speaking(&state, said);
+            let text = fill(texts.replies.yes_text, &[("site", &name)]);
+            let values =
+                context! { title => texts.replies.yes_title, text, button => texts.replies.yes, ..words(texts) };
             Ok(state.pages.answer(StatusCode::OK, "ask.html", values)?)
         }
         Err(error) => refused(&request, &state, error).await,
@@ -74,23 +70,13 @@ pub async fn ask_no(request: HttpRequest, state: web::Data<State>) -> Result<Htt
     match state.service.look_at_no(token(&request)).await {
         Ok(said) if is_silent(said) => silent(&state, said),
         Ok(said) => {
+            let (texts, name) = speaking(&state, said);
             let (text, button) = match said.silence {
-                Silence::Site => (
-                    format!(
-                        "You hear of replies to your comments on {}. Nothing has changed yet: the button below ends it.",
-                        site_name(&state, said)
-                    ),
-                    "No more mails",
-                ),
-                Silence::Everywhere => (
-                    format!(
-                        "Nothing has changed yet: the button below makes sure that no mail comes to you again from here, \
-                         whoever types your address. {BUT_A_LINK}"
-                    ),
-                    "Never write to me again",
-                ),
+                Silence::Site => (fill(texts.replies.no_text, &[("site", &name)]), texts.replies.no),
+                Silence::Everywhere => (texts.replies.never_text.to_owned(), texts.replies.never),
             };
-            Ok(state.pages.answer(StatusCode::OK, "ask.html", context! { title => "No more mails?", text, button })?)
+            let values = context! { title => texts.replies.no_title, text, button, ..words(texts) };
+            Ok(state.pages.answer(StatusCode::OK, "ask.html", values)?)
         }
         Err(error) => refused(&request, &state, error).await,
     }
@@ -125,34 +111,32 @@ fn is_silent(said: Said) -> bool {
 }
 
 fn confirmed(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
-    let text = format!(
-        "You hear of replies to your comments on {}, and when a comment that was held is public. Each mail has a link that \
-         ends this.",
-        site_name(state, said)
-    );
-    Ok(state.pages.message(StatusCode::OK, "You hear of replies", &text)?)
+    let (texts, name) = speaking(state, said);
+    let text = fill(texts.replies.told, &[("site", &name)]);
+    let values = context! { title => texts.replies.told_title, text, ..words(texts) };
+    Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
 }
 
 fn silent(state: &State, said: Said) -> Result<HttpResponse, ApiError> {
+    let (texts, name) = speaking(state, said);
     let text = match said.silence {
         // The link names a row that went, so there is nothing that could remember this no.
         Silence::Everywhere if said.site.is_none() => {
-            let text = "Your address is not known here any more, so no mail comes to you now. Whoever types it anew brings \
-                        it back: it may be asked again then, and that mail has a link that says never.";
-            return Ok(state.pages.message(StatusCode::OK, "Nothing is known of you here", text)?);
+            let values =
+                context! { title => texts.replies.forgotten_title, text => texts.replies.forgotten, ..words(texts) };
+            return Ok(state.pages.answer(StatusCode::OK, "message.html", values)?);
         }
-        Silence::Everywhere => {
-            format!("No mail comes to you from here again, whoever types your address. {BUT_A_LINK}")
-        }
-        Silence::Site => format!(
-            "You hear no more of replies to your comments on {}. You can ask for it again with your next comment there.",
-            site_name(state, said)
-        ),
+        Silence::Everywhere => texts.replies.ended_everywhere.to_owned(),
+        Silence::Site => fill(texts.replies.ended, &[("site", &name)]),
     };
-    Ok(state.pages.message(StatusCode::OK, "No more mails", &text)?)
+    let values = context! { title => texts.replies.ended_title, text, ..words(texts) };
+    Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
 }
 
-fn site_name(state: &State, said: Said) -> String {
-    let site = said.site.and_then(|site| state.service.sites.by_id(site).ok());
-    site.map_or_else(|| "this site".to_owned(), |site| site.name.clone())
+/// The texts in the language of the site, and its name; English for an address that is not known any more.
+fn speaking(state: &State, said: Said) -> (&'static Texts, String) {
+    match said.site.and_then(|site| state.service.sites.by_id(site).ok()) {
+        Some(site) => (Texts::of(&site.language), site.name.clone()),
+        None => (Texts::of("en"), "this site".to_owned()),
+    }
 }

@@ -6,6 +6,7 @@ use super::Worker;
 use super::retry::{JobError, Sent};
 use crate::domain::people::NoticeKind;
 use crate::domain::quote::{dead_line, dead_lines, shortened};
+use crate::domain::texts::{Mails, Texts, fill};
 use crate::domain::web::WebAddress;
 use crate::error::Error;
 use crate::keys::Silence;
@@ -32,9 +33,19 @@ impl Worker {
     fn question(&self, news: &News) -> Result<Option<Letter>, Error> {
         let Some(told) = news.told.first() else { return Ok(None) };
         let never = self.link("n", &self.service.silence_token(&news.subscriber, Silence::Everywhere));
+        let site = self.service.sites.by_id(news.subscriber.site_id)?;
+        let Texts { language, mails: texts, .. } = Texts::of(&site.language);
+        let article = known_name(&told.article);
+        let asked = match &article {
+            Some(article) => fill(texts.confirm_on, &[("site", &site.name), ("article", article)]),
+            None => fill(texts.confirm, &[("site", &site.name)]),
+        };
         let values = ConfirmLetter {
-            site: self.service.sites.by_id(news.subscriber.site_id)?.name.clone(),
-            article: known_name(&told.article),
+            language,
+            texts,
+            asked,
+            site: site.name.clone(),
+            article,
             confirm: self.link("c", &self.service.confirm_token(&news.subscriber)),
             never: never.clone(),
         };
@@ -45,9 +56,20 @@ impl Worker {
     fn news(&self, news: &News) -> Result<Option<Letter>, Error> {
         let site = self.service.sites.by_id(news.subscriber.site_id)?;
         let unsubscribe = self.link("n", &self.service.silence_token(&news.subscriber, Silence::Site));
+        let Texts { language, mails: texts, .. } = Texts::of(&site.language);
+        let items: Vec<NewsItem> = news.told.iter().map(|told| item(texts, told)).collect();
+        let subject = match items.as_slice() {
+            [one] if one.is_reply => fill(texts.reply_subject, &[("article", &one.article)]),
+            [one] => one.title.clone(),
+            many => fill(texts.news, &[("n", &many.len().to_string())]),
+        };
         let values = NewsLetter {
+            language,
+            texts,
+            subject,
+            because: fill(texts.because, &[("site", &site.name)]),
             site: site.name.clone(),
-            items: news.told.iter().map(item).collect(),
+            items,
             own_data: format!("{}/me/{}", self.public_url, site.key.as_str()),
             unsubscribe: unsubscribe.clone(),
         };
@@ -58,8 +80,15 @@ impl Worker {
     /// Sends the link to somebody's own data.
     pub(super) async fn mail_person_link(&self, row: &OutboxRow) -> Result<Sent, JobError> {
         let Some((person, token)) = self.service.link_for(row.id).await? else { return Ok(Sent::Nothing) };
+        let site = self.service.sites.by_id(person.site)?;
+        let Texts { language, mails: texts, .. } = Texts::of(&site.language);
+        let gaps = [("site", site.name.as_str())];
         let values = PersonLetter {
-            site: self.service.sites.by_id(person.site)?.name.clone(),
+            language,
+            texts,
+            title: fill(texts.person_title, &gaps),
+            asked: fill(texts.person, &gaps),
+            site: site.name.clone(),
             link: format!("{}/me/open/{token}", self.public_url),
         };
         let letter = self.templates.letter("person", &values)?;
@@ -78,16 +107,20 @@ impl Worker {
     }
 }
 
-fn item(told: &Told) -> NewsItem {
+fn item(texts: &Mails, told: &Told) -> NewsItem {
     let Told { kind, comment, article } = told;
     let title = article.title.as_ref().unwrap_or(&article.key);
     let mark = format!("afterword-{}", comment.id);
     let address = article.url.as_deref().and_then(|url| WebAddress::parse(url, "url").ok());
+    let is_reply = *kind == NoticeKind::Reply;
+    let (author, article) = (dead_line(&comment.name), shortened(&dead_line(title), TITLE_MAX));
+    let told = if is_reply { texts.reply } else { texts.public };
     NewsItem {
-        is_reply: *kind == NoticeKind::Reply,
-        author: dead_line(&comment.name),
-        article: shortened(&dead_line(title), TITLE_MAX),
-        lines: if *kind == NoticeKind::Reply { dead_lines(&comment.body) } else { Vec::new() },
+        title: fill(told, &[("author", &author), ("article", &article)]),
+        is_reply,
+        author,
+        article,
+        lines: if is_reply { dead_lines(&comment.body) } else { Vec::new() },
         link: address.map(|address| address.at(&mark)),
     }
 }

@@ -9,6 +9,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
 use super::message::Letter;
+use crate::domain::texts::Mails;
 use crate::error::Error;
 
 const EMBEDDED: &[(&str, &str)] = &[
@@ -147,6 +148,11 @@ pub struct LinkLetter {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "named as the templates name them")]
 pub struct ConfirmLetter {
+    /// The language of the site, and its words.
+    pub language: &'static str,
+    pub texts: &'static Mails,
+    /// What this mail is about, in a sentence.
+    pub asked: String,
     pub site: String,
     /// What the article is called, where that is no stranger's word.
     pub article: Option<String>,
@@ -159,6 +165,8 @@ pub struct ConfirmLetter {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "named as the templates name them")]
 pub struct NewsItem {
+    /// What happened, in a line.
+    pub title: String,
     /// Else it is the approval of their own comment.
     pub is_reply: bool,
     pub author: String,
@@ -172,6 +180,13 @@ pub struct NewsItem {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "named as the templates name them")]
 pub struct NewsLetter {
+    /// The language of the site, and its words.
+    pub language: &'static str,
+    pub texts: &'static Mails,
+    /// What it is all about, in a line.
+    pub subject: String,
+    /// Why this mail comes.
+    pub because: String,
     pub site: String,
     pub items: Vec<NewsItem>,
     /// Where they ask for what they wrote.
@@ -184,6 +199,12 @@ pub struct NewsLetter {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "named as the templates name them")]
 pub struct PersonLetter {
+    /// The language of the site, and its words.
+    pub language: &'static str,
+    pub texts: &'static Mails,
+    pub title: String,
+    /// What this mail is about, in a sentence.
+    pub asked: String,
     pub site: String,
     pub link: String,
 }

@@ -294,6 +294,20 @@ test('what visitors write lies still in every view', { timeout: 600_000 }, async
   assert.deepEqual(deeds.splice(0), []);
 });
 
+test('what readers report stands beside the comment, in their words', { timeout: 60_000 }, async () => {
+  const { page, deeds } = grace;
+  const { comment } = await (await service.submit({ article: '/reported', name: 'Rude', email: 'rude@example.org', body: 'You are all wrong.' })).json();
+  await service.moderate(`/comments/${comment.id}/approve`);
+  const flag = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ reason: 'abuse', note: 'He <b>insults</b> us.' }) };
+  assert.equal((await fetch(`${service.url}/api/v1/comments/${comment.id}/flags`, flag)).status, 202);
+  await open(page, `comment/${comment.id}`);
+  const said = page.locator('section').filter({ has: page.getByRole('heading', { name: 'What readers report' }) });
+  await said.getByText('He <b>insults</b> us.').waitFor();
+  assert.match(await said.innerText(), /Insulting or harmful/);
+  assert.deepEqual(await findings(page), []);
+  assert.deepEqual(deeds.splice(0), []);
+});
+
 test('signing out shuts the door', { timeout: 60_000 }, async () => {
   const { page } = grace;
   await page.getByRole('button', { name: 'Sign out' }).first().click();

@@ -1,4 +1,5 @@
-// One comment: as readers will see it, as it was typed, what it answers, why it was held, who wrote it, what happened to it.
+// One comment: as readers will see it, as it was typed, what it answers, why it was held, what readers say
+// against it, who wrote it, what happened to it.
 import { html, useEffect, useLayoutEffect, useRef } from './vendor/preact-htm.js';
 import { get, said } from './api.js';
 import { Composer } from './compose.js';
@@ -34,7 +35,7 @@ function Reader({ row }) {
     <section aria-labelledby="as-read">
       <h3 id="as-read">${edit ? t('read.edit') : t('read.title')}</h3>
       <article class="card">
-        <header><img src=${row.avatar} alt="" width="36" height="36" />
+        <header>${row.avatar && html`<img src=${row.avatar} alt="" width="36" height="36" />`}
           <b dir="auto"><${Away} href=${edit ? edit.website : row.website}>${edit ? edit.name : row.name}<//></b>
           ${row.badge && html`<span class="badge">${t('badge.staff')}</span>`}
           <${Time} at=${row.created_at} />${row.edited_at && html`<span class="muted">${t('edited')}</span>`}</header>
@@ -72,6 +73,13 @@ function Author({ row }) {
         ${row.address && html`<dt>${t('address')}</dt><dd>${row.address}</dd>`}
         ${row.user_agent && html`<dt>${t('program')}</dt><dd>${row.user_agent}</dd>`}
       </dl></section>`;
+}
+
+/** What readers said against it, and why in their words. @param {{row: Row}} props */
+function Flags({ row }) {
+  const flags = row.flags ?? [];
+  return flags.length > 0 && html`<section aria-labelledby="flags"><h3 id="flags">${t('flags.title')}</h3>
+    <ol class="log">${flags.map((flag) => html`<li>⚑ ${t(`flag.${flag.reason}`)} <span class="muted"><${Time} at=${flag.at} /></span>${flag.note && html`<q dir="auto">${flag.note}</q>`}</li>`)}</ol></section>`;
 }
 
 /** @param {{entry: import('./types.js').LogEntry}} props */
@@ -129,6 +137,5 @@ export function Comment({ row, mode, compose, nothing }) {
     </header>
     <${Deeds} row=${row} mode=${mode} compose=${compose} />
     ${mode && html`<${Composer} key=${`${row.id} ${mode}`} row=${row} mode=${mode} done=${() => compose('')} />`}
-    <${Thread} row=${row} /><${Reader} row=${row} /><${Author} row=${row} />
-    <${Log} row=${row} />`;
+    <${Flags} row=${row} /><${Thread} row=${row} /><${Reader} row=${row} /><${Author} row=${row} /><${Log} row=${row} />`;
 }

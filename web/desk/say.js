@@ -5,7 +5,7 @@ import { t } from './words.js';
 export const state = (status) => t(`state.${status}`);
 
 /** The codes that have words of their own; what a rule says comes from its author. */
-const KNOWN = new Set(['policy', 'new_author', 'honeypot', 'email_rate', 'edit']);
+const KNOWN = new Set(['policy', 'new_author', 'honeypot', 'email_rate', 'edit', 'flagged', 'too_fast', 'bad_form_token', 'no_form_token']);
 
 /** Why it was held, one plain sentence each. @param {import('./types.js').Comment} comment */
 export function reasons({ hold_reasons: all, spam_score: score }) {

@@ -5,18 +5,19 @@ export interface LogEntry {
   id: string; at: string; comment: string; actor: string; action: string;
   from: string | null; to: string | null; reason: string | null; via: string;
 }
+export interface Flag { reason: string; note: string | null; at: string }
 export interface Above {
   id: string; depth: number; status: string | null; name: string | null; badge: string | null;
   body_html: string | null; created_at: string;
 }
 export interface Edit { name: string; website: string | null; body: string; body_html: string }
 export interface Comment {
-  id: string; parent_id: string | null; depth: number; name: string; website: string | null; avatar: string;
+  id: string; parent_id: string | null; depth: number; name: string; website: string | null; avatar: string | null;
   badge: string | null; body_html: string; created_at: string; edited_at: string | null; reply_count: number;
   site: string; article: { key: string; title: string | null; url: string | null; comment_count: number; closed: boolean };
   status: string; email: string | null; body: string; pending_edit: Edit | null; hold_reasons: Reason[];
   spam_score: number | null; address: string | null; user_agent: string | null; version: number;
-  events?: LogEntry[]; author?: { approved: number; rejected: number; spam: number }; thread?: Above[];
+  events?: LogEntry[]; author?: { approved: number; rejected: number; spam: number }; thread?: Above[]; flags?: Flag[];
 }
 /** A comment in the list, with what the moderator must know about it. */
 export interface Row extends Comment { note?: Note }

@@ -54,9 +54,9 @@ async function vote(thread, li, value) {
   thread.tell('voted', { id, value: now });
 }
 
-/** A site without votes does not offer them any longer. @param {Thread} thread @param {Item} li @param {import('./kit.js').Answer | null} answer */
+/** Votes that are taken no longer, on the site or on an article that is read-only, are not offered either. @param {Thread} thread @param {Item} li @param {import('./kit.js').Answer | null} answer */
 function refuseVotes(thread, li, answer) {
-  if (answer?.status === 404 || answer?.status === 405) {
+  if (answer?.status === 403 || answer?.data?.code === 'closed') {
     thread.voteless = true;
     thread.items.forEach((item) => fill(thread, item, item.comment));
   } else {

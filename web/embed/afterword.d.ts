@@ -8,7 +8,8 @@ export interface AfterwordComment {
   depth: number;
   name: string;
   website: string | null;
-  avatar: string;
+  /** None: the site shows no images. */
+  avatar: string | null;
   badge: 'staff' | null;
   /** HTML of a few elements (docs/embed/own-form.md). */
   body_html: string;

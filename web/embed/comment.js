@@ -36,7 +36,7 @@ export function fill(thread, li, comment) {
     comment.removed
       ? h('article', { tabindex: -1 }, h('p.gone', { class: 'gone muted' }, thread.say('removed')))
       : h('article', { part: 'comment', tabindex: -1, 'aria-labelledby': `by-${comment.id}` },
-        h('img.avatar', { part: 'avatar', src: comment.avatar, alt: '', width: 36, height: 36, loading: 'lazy' }),
+        comment.avatar && h('img.avatar', { part: 'avatar', src: comment.avatar, alt: '', width: 36, height: 36, loading: 'lazy' }),
         by(thread, comment, waits), safe(comment.body_html), deeds(thread, li), h('div.under')));
   return li;
 }

@@ -4,8 +4,19 @@ import { forms } from './language/en-forms.js';
 
 const fields = new CSSStyleSheet();
 fields.replaceSync(`
+:host {
+  --ok: var(--aw-ok, light-dark(#1a7f4b, #57d08c));
+  --bad: var(--aw-bad, light-dark(#b42318, #ff8a80));
+}
 input, textarea { font: inherit; color: inherit; }
-.fault { color: var(--bad); font-size: .875em; }
+h3 { font-size: 1.125em; margin-bottom: 4px; }
+.foot { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0 12px; color: var(--muted); font-variant-numeric: tabular-nums; }
+.foot, .own, .status, .fault { font-size: .875em; }
+.foot .quiet { font-size: inherit; }
+.own { margin: 12px 0 0; }
+.status { min-height: 1.55em; margin: 0 0 8px; }
+.status.good { color: var(--ok); }
+.fault, .bad { color: var(--bad); }
 form { padding: 24px 0 0; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; }
 .field { margin-bottom: 12px; }

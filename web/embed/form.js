@@ -49,14 +49,15 @@ class Form {
     this.button = h('button.primary', { class: 'primary submit', part: 'submit' }, say('submit'));
     return h('form', { part: 'form', novalidate: true, 'aria-labelledby': `write-${id}`, oninput: () => this.typed(), onsubmit: (/** @type {Event} */ event) => this.submit(event), onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && this.submit(event) },
       h('h3', { id: `write-${id}` }, parent ? say('replyTo', { name: parent.name }) : say('write')),
-      h('slot', { name: 'policy' }, h('p.muted', null, ours ? say('privacy') : privacy)),
       h('div.pair', null, this.field('name', { autocomplete: 'name' }), this.field('email', { type: 'email', autocomplete: 'email' })),
+      h('slot', { name: 'policy' }, h('p.muted', null, ours ? say('privacy') : privacy)),
       this.field('body', {}, h('div.foot', null, button(say('preview'), () => thread.act('preview', this)), this.length), this.shown),
       this.field('website', { type: 'url', autocomplete: 'url' }),
       h('label.check', null, h('input', { type: 'checkbox', name: 'notify' }), say('notify')),
       h('div.trap', { 'aria-hidden': 'true' }, h('label', null, 'Company', h('input', { name: 'company', tabindex: -1, autocomplete: 'off' }))),
       this.status, this.button, ' ', parent && button(say('cancel'), () => this.close()),
-      !parent && thread.me.name && button(say('forget'), () => thread.act('forget', this)));
+      !parent && thread.me.name && button(say('forget'), () => thread.act('forget', this)),
+      !parent && h('p.own', null, h('a', { href: thread.api.replace(/api\/v1\/sites\/(.+)\/$/, 'me/$1') }, say('yourData'))));
   }
 
   /** @param {typeof SHOWN[number]} name @param {Record<string, unknown>} attributes @param {...Node} more */

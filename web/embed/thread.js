@@ -72,6 +72,7 @@ export class Thread {
     const [words, form, list, waiting] = await Promise.all([Words.of(this.host.language), this.early.form, this.early.list, mine]);
     this.words = words;
     this.rules = form?.data ?? {};
+    this.voteless ||= this.rules.votes === false;
     this.waiting = waiting;
     this.draw();
     // A permalink whose comment is gone leads to the list as it begins.
@@ -162,7 +163,7 @@ export class Thread {
     this.count = count;
     this.title.textContent = this.say('comments', { n: count });
     this.hint.replaceChildren(h('slot', { name: 'empty' }, this.say('empty')));
-    this.hint.hidden = this.items.size > 0;
+    this.hint.hidden = this.closed || this.items.size > 0;
   }
 
   /** Shows the form when somebody comes near it; one that is near already, now. */

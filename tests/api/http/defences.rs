@@ -160,6 +160,7 @@ async fn no_pictures_where_a_site_wants_none(backend: Backend) {
     assert_eq!(picture.header("cache-control"), "public, max-age=31536000, immutable");
     assert_eq!(picture.header("content-type"), "image/svg+xml");
     assert_eq!(picture.header("content-security-policy"), "default-src 'none'");
+    assert_eq!(picture.header("cross-origin-resource-policy"), "cross-origin", "for pages that isolate themselves");
     // Names that cannot be told apart have one picture; the address has no part in it.
     let avatar = async |name: &str, email: &str| {
         let mut body = comment(&format!("By {name} {email}"));

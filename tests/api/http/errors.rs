@@ -166,6 +166,31 @@ async fn every_code_has_a_page() {
     assert_eq!(app.get("/errors/nonsense").await.problem(404), "not_found");
 }
 
+/// A bug of ours is told like any other error, also to pages of other origins.
+#[actix_web::test]
+async fn a_panic_is_told_like_any_other_error() {
+    use actix_web::{App, middleware::from_fn, test, web};
+    async fn panics() -> &'static str {
+        panic!("on purpose")
+    }
+    let path = "/api/v1/sites/default/recent";
+    let app = TestApp::new(Backend::Sqlite).await;
+    let broken = App::new().app_data(app.state()).wrap(from_fn(afterword::http::front));
+    let broken = test::init_service(broken.route(path, web::get().to(panics))).await;
+    let error = test::try_call_service(&broken, test::TestRequest::get().uri(path).to_request()).await.err().unwrap();
+    let answer = error.as_response_error().error_response();
+    assert_eq!(answer.status(), 500);
+    let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    assert_eq!(header("content-type"), "application/problem+json");
+    assert_eq!(header("access-control-allow-origin"), "*");
+    let id = header("x-request-id");
+    let problem = actix_web::body::to_bytes(answer.into_body()).await.unwrap_or_default();
+    let problem: Value = serde_json::from_slice(&problem).unwrap();
+    assert_eq!(problem["type"], json!(format!("{}/errors/internal_error", app.url)));
+    assert_eq!(problem["request_id"], json!(id));
+    assert!(!problem.to_string().contains("on purpose"));
+}
+
 /// Every route of the route table stands in the document, and every path of the document is a route.
 #[tokio::test]
 async fn the_document_knows_every_route() {

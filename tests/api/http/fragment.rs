@@ -39,7 +39,13 @@ async fn a_piece_of_a_page_says_what_the_list_says(backend: Backend) {
     assert_eq!(empty.header("content-type"), "text/html; charset=utf-8");
     assert!(empty.header("content-security-policy").starts_with("default-src 'none'"));
     assert_eq!((empty.header("x-content-type-options"), empty.header("vary")), ("nosniff", "Accept, Accept-Encoding"));
-    assert!(empty.text().contains("No comments yet") && !empty.text().contains("<html"));
+    let text = empty.text();
+    assert!(text.contains(">0 comments</h2>\n<p>No comments yet. Start the conversation.</p>"), "{text}");
+    assert!(text.contains("<h3>Submit a comment</h3>") && !text.contains("<html"), "{text}");
+    let order = ["name=\"name\"", "name=\"email\"", "Required fields", "name=\"body\"", "name=\"website\"", "<button"];
+    assert!(order.map(|part| text.find(part).unwrap()).is_sorted(), "{text}");
+    let own_data = format!("{}/me/default", app.url);
+    assert!(tags(&text).iter().any(|(tag, of)| tag == "a" && of["href"] == own_data), "{text}");
     set(&app, json!({"url": "https://blog.example"})).await;
     let mut first = comment("the *first*");
     (first["article_url"], first["article_title"]) = (json!("https://blog.example/a?x=1&y=2"), json!("On <A>"));

@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
+use afterword::storage::accounts::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::administration::call;
 use crate::support::app::{Answer, TestApp, comment};
 use crate::support::database::{Backend, on_both_databases};
 use crate::support::mails::Read;
 
 on_both_databases!(
     known_and_unknown_look_the_same,
+    the_way_there_is_found,
+    people_read_the_language_of_the_site,
     a_link_opens_what_one_wrote,
     links_are_forged_in_vain_and_end,
     three_links_a_day,
@@ -92,6 +96,71 @@ async fn known_and_unknown_look_the_same(backend: Backend) {
         answers.push(ask(&app, &format!("nobody{n}@example.net")).await.status.as_u16());
     }
     assert_eq!(answers, [200, 200, 200, 429, 429], "the ring of the address");
+}
+
+async fn the_way_there_is_found(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let begin = app.get("/me/").await;
+    let form = format!("{}/me/default", app.url);
+    assert_eq!((begin.status.as_u16(), begin.header("location")), (303, form.as_str()));
+    is_private(&begin);
+    let bare = app.get("/me").await;
+    assert!(bare.status.is_redirection() && bare.header("location") == "/me/", "{:?}", bare.headers);
+    let admin = app.moderator("admin@example.org", Role::Admin, &[]).await.token;
+    let second = json!({"key": "other", "name": "Another <blog>", "url": "https://secret.example"});
+    call(&app, &admin, "POST", "/api/v1/sites", second).await.expect(201);
+    let page = app.get("/me/").await;
+    is_private(&page);
+    let text = page.text().replace("&#x2f;", "/");
+    for there in [&form, &format!("{}/me/other", app.url), "Another &lt;blog&gt;", "My site"] {
+        assert!(text.contains(there), "{there}: {text}");
+    }
+    assert!(!text.contains("secret"), "names and nothing else: {text}");
+}
+
+async fn people_read_the_language_of_the_site(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let admin = app.moderator("admin@example.org", Role::Admin, &[]).await.token;
+    let changes = json!({"language": "de-AT", "name": "Werkbank & Co"});
+    call(&app, &admin, "PATCH", "/api/v1/sites/default", changes).await.expect(200);
+    let mut body = comment("Hallo");
+    (body["email"], body["notify"]) = (json!(READER), json!(true));
+    let id = app.submit(&body).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
+    // Administrators get mails of their own.
+    let told = async || {
+        let mails: Vec<Read> = app.run_jobs().await.iter().map(Read::of).collect();
+        mails.into_iter().find(|mail| mail.header("To").to_lowercase().contains(READER)).unwrap()
+    };
+    let question = told().await;
+    assert!(question.text.contains("Jemand hat auf Werkbank & Co mit dieser E-Mail-Adresse"), "{}", question.text);
+    assert!(question.html.contains("<html lang=\"de\">") && question.html.contains("Werkbank &amp; Co"));
+    assert!(question.header("Subject").contains("Antworten melden?"), "{:?}", question.headers);
+    let yes = question.links("/c/").remove(0);
+    let page = app.get(&yes).await.text();
+    assert!(page.contains("<html lang=\"de\">") && page.contains("Ja, Antworten melden"), "{page}");
+    assert!(post(&app, &yes, &[]).await.text().contains("Sie erfahren von Antworten"));
+    assert!(app.get(&question.links("/n/")[0]).await.text().contains("Schreiben Sie mir nie wieder"));
+    app.default_moderator().await.decide(&id, "approve").await.expect(200);
+    let news = told().await;
+    assert!(news.text.contains("Ihr Kommentar zu „/a“ ist jetzt öffentlich."), "{}", news.text);
+    let asked = app.get("/me/default").await.text();
+    assert!(asked.contains("Was Sie geschrieben haben") && asked.contains("Werkbank &amp; Co"), "{asked}");
+    let wrong = ask(&app, "keine Adresse").await;
+    assert!(wrong.status == 422 && wrong.text().contains("Bitte geben Sie eine E-Mail-Adresse"), "{}", wrong.text());
+    assert!(ask(&app, READER).await.text().contains("Sehen Sie in Ihre E-Mails"));
+    let mail = told().await;
+    assert!(mail.header("Subject").contains("Was Sie geschrieben haben"), "{:?}", mail.headers);
+    let link = mail.links("/me/open/").remove(0);
+    let all = app.get(&link).await.text();
+    for words in ["Als JSON-Datei mitnehmen", "zu „/a“", "Keine E-Mails mehr", "Alles löschen"] {
+        assert!(all.contains(words), "{words}: {all}");
+    }
+    let place = format!("{link}/comments/{id}");
+    assert!(app.get(&place).await.text().contains("Diesen Kommentar löschen"));
+    let done = post(&app, &place, &[("do", "correct"), ("name", "Rita"), ("body", "Hallo!")]).await;
+    assert!(done.text().contains("wartet auf Freigabe"), "{}", done.text());
+    let gone = post(&app, &link, &[("do", "erase"), ("sure", "1")]).await;
+    assert!(gone.text().contains("1 Kommentar ist gelöscht"), "{}", gone.text());
 }
 
 async fn a_link_opens_what_one_wrote(backend: Backend) {

@@ -86,7 +86,7 @@ async fn a_question_first_and_nothing_else(backend: Backend) {
     for words in ["secret", "Mallory", "pills"] {
         assert!(!question.text.contains(words) && !question.html.contains(words), "{words}: {}", question.text);
     }
-    assert!(question.text.contains("\"/a\""), "{}", question.text);
+    assert!(question.text.contains("“/a”"), "{}", question.text);
     let (yes, never) = (question.links("/c/").remove(0), question.links("/n/").remove(0));
     assert!(question.header("List-Unsubscribe").contains(&never));
     assert_eq!(question.header("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");

@@ -166,6 +166,9 @@ async fn other_origins_may_read_and_not_write(backend: Backend) {
         allowed.header("access-control-allow-headers"),
         "Content-Type, Authorization, Idempotency-Key, If-Match"
     );
+    // What is no preflight asks for the methods.
+    let methods = app.send(app.request(Method::OPTIONS, post)).await;
+    assert_eq!((methods.status.as_u16(), methods.header("allow")), (204, "GET, HEAD, POST, OPTIONS"));
     let long = format!("{post}?article={}", "x".repeat(9000));
     assert_eq!(app.send(preflight(&long, &app.url, "POST")).await.problem(414), "uri_too_long");
     let reads = app.send(preflight(post, "https://anybody.example", "GET")).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use afterword::storage::accounts::Role;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::administration::call;
@@ -14,6 +15,7 @@ on_both_databases!(
     articles_close_by_their_age_also_in_answers_that_lie_ready,
     articles_are_closed_and_opened_by_hand,
     known_articles,
+    a_read_only_site_is_closed_also_where_nobody_wrote,
     settings_reach_another_instance
 );
 
@@ -135,9 +137,11 @@ async fn known_articles(backend: Backend) {
     assert_eq!((&made["key"], &made["comment_count"]), (&json!("ä b/c?"), &json!(0)));
     call(&app, &token, "POST", articles, strange).await.expect(200);
     // A list of the article that was empty a moment ago is not found ready.
-    assert_eq!(app.list("").await["article"]["title"], Value::Null);
+    let unknown = app.list("").await;
+    assert_eq!((&unknown["article"]["title"], &unknown["article"]["closed"]), (&Value::Null, &json!(true)));
     call(&app, &token, "POST", articles, json!({"key": "/a", "title": "Known"})).await.expect(201);
-    assert_eq!(app.list("").await["article"]["title"], "Known");
+    let known = app.list("").await;
+    assert_eq!((&known["article"]["title"], &known["article"]["closed"]), (&json!("Known"), &json!(false)));
     app.comment("known").await;
     assert_eq!(call(&app, &token, "POST", articles, json!({"key": "", "title": 1})).await.faults().len(), 2);
     let page = call(&app, &token, "GET", &format!("{articles}?limit=1"), Value::Null).await.expect(200);
@@ -147,6 +151,19 @@ async fn known_articles(backend: Backend) {
     let mut keys = [page["articles"][0]["key"].clone(), rest["articles"][0]["key"].clone()];
     keys.sort_by_key(|key| key.as_str().unwrap().to_owned());
     assert_eq!(keys, ["/a", "ä b/c?"]);
+}
+
+async fn a_read_only_site_is_closed_also_where_nobody_wrote(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let closed = async || app.list("").await["article"]["closed"].clone();
+    assert_eq!(closed().await, json!(false));
+    set(&app, json!({"read_only": true})).await;
+    assert_eq!(closed().await, json!(true));
+    assert_eq!(app.submit(&comment("no")).await.problem(409), "closed");
+    let page = app.request(Method::GET, "/api/v1/sites/default/comments?article=/a").header("accept", "text/html");
+    let page = app.send(page).await.text();
+    assert!(page.contains("Comments are closed.") && !page.contains("Start the conversation"), "{page}");
+    assert!(!page.contains("<form"), "{page}");
 }
 
 async fn settings_reach_another_instance(backend: Backend) {

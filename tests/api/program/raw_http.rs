@@ -99,6 +99,13 @@ fn strange_requests_end() {
         assert!(head.contains(status) || head.is_empty(), "{}: {head}", String::from_utf8_lossy(request));
         assert!(answers(&answer) <= 1);
     }
+    for (length, status) in [(9_000, "414"), (65_000, "414"), (70_000, "400"), (140_000, "431")] {
+        // The last two are answered by actix itself; `MAX_URI` says why.
+        let request = format!("GET /healthz?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "x".repeat(length));
+        let answer = exchange(installation.port, request.as_bytes()).expect("it ends");
+        let head = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        assert!(head.contains(&format!(" {status} ")) || head.is_empty(), "{length}: {head}");
+    }
     assert!(installation.run(&["health"]).status.success());
     drop(running);
 }

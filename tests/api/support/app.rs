@@ -157,6 +157,11 @@ impl Builder {
 }
 
 impl TestApp {
+    /// What its handlers work with.
+    pub fn state(&self) -> actix_web::web::Data<afterword::http::State> {
+        self.app.state.clone()
+    }
+
     /// A service without rate limits; most tests are about something else.
     pub async fn new(backend: Backend) -> Self {
         Self::build(backend).set("limits__enabled", "false").start().await

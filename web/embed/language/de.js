@@ -28,7 +28,7 @@ export const texts = {
   remove: 'Löschen',
   hide: { one: '{n} Antwort verbergen', other: '{n} Antworten verbergen' },
   show: { one: '{n} Antwort zeigen', other: '{n} Antworten zeigen' },
-  write: 'Kommentar schreiben',
+  write: 'Einen Kommentar senden',
   privacy: 'Ihre E-Mail-Adresse wird nicht veröffentlicht. Pflichtfelder sind mit * markiert',
   name: 'Name',
   email: 'E-Mail',
@@ -68,5 +68,6 @@ export const texts = {
   arrived: { one: '{n} neuer Kommentar', other: '{n} neue Kommentare' },
   showNew: 'Zeigen',
   forget: 'Mich auf diesem Gerät vergessen',
+  yourData: 'Ihre Kommentare und Daten',
   on: '{name} zu {article}',
 };

@@ -1,7 +1,7 @@
 // @ts-check
 /** What forms say, in English. */
 export const forms = {
-  write: 'Leave a comment',
+  write: 'Submit a comment',
   privacy: 'Your email address will not be published. Required fields are marked *',
   name: 'Name',
   email: 'Email',
@@ -38,4 +38,5 @@ export const forms = {
   send: 'Send',
   flagged: 'Thank you. A moderator will look at it.',
   forget: 'Forget me on this device',
+  yourData: 'Your comments and data',
 };

@@ -28,7 +28,7 @@ export const texts = {
   remove: 'Borrar',
   hide: { one: 'Ocultar {n} respuesta', other: 'Ocultar {n} respuestas' },
   show: { one: 'Mostrar {n} respuesta', other: 'Mostrar {n} respuestas' },
-  write: 'Deja un comentario',
+  write: 'Enviar un comentario',
   privacy: 'Tu dirección de correo no se publicará. Los campos obligatorios están marcados con *',
   name: 'Nombre',
   email: 'Correo electrónico',
@@ -68,5 +68,6 @@ export const texts = {
   arrived: { one: '{n} comentario nuevo', other: '{n} comentarios nuevos' },
   showNew: 'Mostrar',
   forget: 'Olvidarme en este dispositivo',
+  yourData: 'Tus comentarios y datos',
   on: '{name} en {article}',
 };

@@ -28,7 +28,7 @@ export const texts = {
   remove: 'Supprimer',
   hide: { one: 'Masquer {n} réponse', other: 'Masquer {n} réponses' },
   show: { one: 'Afficher {n} réponse', other: 'Afficher {n} réponses' },
-  write: 'Laisser un commentaire',
+  write: 'Envoyer un commentaire',
   privacy: 'Votre adresse e-mail ne sera pas publiée. Les champs obligatoires sont marqués d’un *',
   name: 'Nom',
   email: 'E-mail',
@@ -68,5 +68,6 @@ export const texts = {
   arrived: { one: '{n} nouveau commentaire', other: '{n} nouveaux commentaires' },
   showNew: 'Afficher',
   forget: 'M’oublier sur cet appareil',
+  yourData: 'Vos commentaires et vos données',
   on: '{name} sur {article}',
 };

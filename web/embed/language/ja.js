@@ -28,7 +28,7 @@ export const texts = {
   remove: '削除',
   hide: { other: '{n} 件の返信を隠す' },
   show: { other: '{n} 件の返信を表示' },
-  write: 'コメントを書く',
+  write: 'コメントを送る',
   privacy: 'メールアドレスが公開されることはありません。* が付いている欄は必須項目です',
   name: '名前',
   email: 'メールアドレス',
@@ -68,5 +68,6 @@ export const texts = {
   arrived: { other: '新しいコメント {n} 件' },
   showNew: '表示',
   forget: 'この端末から私の情報を消す',
+  yourData: 'あなたのコメントとデータ',
   on: '{name}:{article}',
 };
