@@ -17,6 +17,7 @@ on_both_databases!(
     a_session_is_new_each_time,
     sessions_are_listed_and_ended,
     rights_are_those_of_the_account_now,
+    cookies_count_by_their_exact_name,
     known_and_unknown_cost_the_same,
     a_token_counts_before_a_session,
     what_the_desk_decides_is_logged_as_such,
@@ -82,6 +83,49 @@ async fn cookies_are_for_our_own_pages_alone(backend: Backend) {
 async fn a_session_ends(backend: Backend) {
     let app = TestApp::new(backend).await;
     let desk = app.desk("ann@blog.example", Role::Admin).await;
+/// A neighbouring host may set any cookie but one of the exact name with `__Host-`.
+async fn cookies_count_by_their_exact_name(backend: Backend) {
+    let app = TestApp::build(backend).set("limits__enabled", "false");
+    let app = app.set("server__public_url", "https://c.example").start().await;
+    app.account("ann@blog.example", Role::Admin).await;
+    let request = app.request(Method::POST, "/api/v1/session").header("origin", "https://c.example");
+    let sign_in = json!({"email": "ann@blog.example", "password": PASSWORD});
+    let [cookie, device]: [String; 2] = cookies(&app.send(request.json(&sign_in)).await).try_into().unwrap();
+    let value = |line: &str| line.split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+    let (secret, mark) = (value(&cookie), value(&device));
+    let status = async |line: &[u8]| {
+        let line = reqwest::header::HeaderValue::from_bytes(line).unwrap();
+        app.send(app.request(Method::GET, "/api/v1/session").header("cookie", line)).await.status.as_u16()
+    };
+    let own = format!("__Host-afterword={secret}");
+    for line in [
+        own.clone(),
+        format!("a=b;{own}"),
+        format!("a; =; ;;\t {own} ; __Host-afterword-device={mark}"),
+        format!("%5F%5FHost-afterword=planted; {own}; __HOST-afterword=planted; afterword=planted"),
+    ] {
+        assert_eq!(status(line.as_bytes()).await, 200, "{line}");
+    }
+    assert_eq!(
+        status(&[b"other=\xff\xfe; ".as_slice(), own.as_bytes()].concat()).await,
+        200,
+        "others' bytes harm nothing"
+    );
+    for line in [
+        format!("%5F%5FHost-afterword={secret}"),
+        format!("__Host-%61fterword={secret}"),
+        format!("__host-afterword={secret}"),
+        format!("__Host-afterword ={secret}"),
+        format!("{own}; __Host-afterword=planted"),
+        format!("__Host-afterword=planted; {own}"),
+        format!("{own}; {own}"),
+        "__Host-afterword=".to_owned(),
+        "__Host-afterword".to_owned(),
+    ] {
+        assert_eq!(status(line.as_bytes()).await, 401, "{line}");
+    }
+}
+
     let out = desk.delete("/api/v1/session").await;
     assert_eq!(cookies(&out), ["afterword=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"]);
     assert_eq!(out.status.as_u16(), 204);
