@@ -376,3 +376,13 @@ pub fn revoke_token(tx: &mut Tx<'_>, id: TokenId, now: Timestamp) -> Result<bool
     let valid = tokens::table.find(id).filter(tokens::revoked_at.is_null());
     Ok(on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))? == 1)
 }
+/// Gives a token the name, the scope and the end of `after`; `false` when it has not those of `before` any more.
+pub fn update_token(tx: &mut Tx<'_>, before: &Token, after: &Token) -> Result<bool, Error> {
+    let same = tokens::table
+        .find(before.id)
+        .filter(tokens::scope.eq(&before.scope))
+        .filter(tokens::expires_at.eq(before.expires_at));
+    let set = (tokens::name.eq(&after.name), tokens::scope.eq(&after.scope), tokens::expires_at.eq(after.expires_at));
+    Ok(on!(tx.conn(), |c| diesel::update(same).set(set).execute(c))? == 1)
+}
+
