@@ -19,6 +19,7 @@ on_both_databases!(
     a_reset_ends_what_was_open,
     a_reset_does_not_pass_the_second_factor,
     nobody_learns_who_has_an_account,
+    a_reset_takes_tokens_back,
     links_die_with_the_account
 );
 
@@ -185,6 +186,32 @@ async fn nobody_learns_who_has_an_account(backend: Backend) {
 async fn links_die_with_the_account(backend: Backend) {
     let app = TestApp::new(backend).await;
     let admin = app.desk("ann@blog.example", Role::Admin).await;
+/// A token that somebody made in a session which was not theirs must not outlive the reset that ends it.
+async fn a_reset_takes_tokens_back(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Admin).await;
+    let made = desk.post("/api/v1/tokens", &json!({"name": "x", "scope": "admin"})).await.expect(201);
+    let ben = app.moderator("ben@blog.example", Role::Admin, &[]).await;
+    let works = async |token: &str| {
+        let request = app.request(Method::GET, "/api/v1/moderation/summary").bearer_auth(token);
+        app.send(request).await.status.as_u16()
+    };
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(works(token).await, 200);
+    let id = desk.told["account"]["id"].as_str().unwrap().parse().unwrap();
+    let link = app.service.make_link(id, Purpose::Reset).await.unwrap().unwrap();
+    assert_eq!(works(token).await, 200, "the link alone takes nothing");
+    let new = Desk::of(&app, follow(&app, &link, json!({})).await);
+    assert_eq!((works(token).await, works(&ben.token).await), (401, 200));
+    new.post("/api/v1/tokens", &json!({"name": "y"})).await.expect(201);
+    // Whoever chooses a first password keeps what their programs use.
+    let email = afterword::domain::email::Email::parse("ben@blog.example", "email").unwrap();
+    let id = app.service.account_by_email(&email).await.unwrap().id;
+    let link = app.service.make_link(id, Purpose::Invitation).await.unwrap().unwrap();
+    follow(&app, &link, json!({})).await.expect(201);
+    assert_eq!(works(&ben.token).await, 200);
+}
+
     let id = app.account("ben@blog.example", Role::Moderator).await;
     let link = async || app.service.make_link(id, Purpose::Reset).await.unwrap();
     let change =
