@@ -72,20 +72,21 @@ impl Service {
         let is_made = self.db.write(move |tx| {
             let is_wanted = sign_in::wants_setup(tx.conn())?;
             if is_wanted {
-                sign_in::put_link(tx, &link)?;
+                sign_in::put_setup_link(tx, &link)?;
             }
             Ok(is_wanted)
         });
         Ok(is_made.await?.then_some(token))
     }
 
-    /// The token of a new link for an account, in place of those before; none when it is gone or disabled.
+    /// The token of a new link for an account; none when it is gone or disabled. Those before go on: each works until one of
+    /// them is used.
     pub async fn make_link(&self, account: AccountId, purpose: Purpose) -> Result<Option<String>, Error> {
         let (token, link) = self.new_link(purpose, Some(account))?;
         let is_made = self.db.write(move |tx| {
             let found = accounts::find(tx.conn(), account)?.filter(|account| account.disabled_at.is_none());
             if found.is_some() {
-                sign_in::put_link(tx, &link)?;
+                sign_in::add_link(tx, &link)?;
             }
             Ok(found.is_some())
         });
