@@ -37,6 +37,8 @@ pub struct LinkLook {
     pub purpose: Purpose,
     /// Whom it is for; empty for the first administrator.
     pub name: String,
+    /// The account, if it has a second factor, which this link asks for.
+    pub guarded: Option<AccountId>,
 }
 
 /// What somebody sends who has a link.
@@ -235,9 +237,9 @@ fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
         return Err(Error::NotFound);
     }
     factor.take(tx, id)?;
-    sessions::end_others(tx, id, session.id)?;
-    sign_in::remove_links(tx, id)
-}
     if *purpose == Purpose::Reset {
         accounts::revoke_tokens(tx, id, session.created_at)?;
     }
+    sessions::end_others(tx, id, session.id)?;
+    sign_in::remove_links(tx, id)
+}
