@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use afterword::storage::accounts::Role;
+use afterword::storage::sign_in::Purpose;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{Answer, TestApp};
 use crate::support::database::{Backend, on_both_databases};
-use crate::support::desk::{Desk, PASSWORD};
+use crate::support::desk::{Desk, PASSWORD, code};
 
 on_both_databases!(
     a_thousand_addresses_guess_for_an_hour,

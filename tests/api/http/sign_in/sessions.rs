@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use afterword::domain::ids::SessionId;
 use afterword::storage::accounts::Role;
+use afterword::storage::sessions::{self, Session};
 use reqwest::Method;
 use serde_json::json;
 
@@ -15,9 +17,10 @@ on_both_databases!(
     cookies_are_for_our_own_pages_alone,
     a_session_ends,
     a_session_is_new_each_time,
-    sessions_are_listed_and_ended,
-    rights_are_those_of_the_account_now,
     cookies_count_by_their_exact_name,
+    sessions_are_listed_and_ended,
+    sessions_are_bounded_and_come_in_pages,
+    rights_are_those_of_the_account_now,
     known_and_unknown_cost_the_same,
     a_token_counts_before_a_session,
     what_the_desk_decides_is_logged_as_such,
@@ -80,9 +83,6 @@ async fn cookies_are_for_our_own_pages_alone(backend: Backend) {
     assert_eq!(app.send(request).await.problem(401), "unauthenticated");
 }
 
-async fn a_session_ends(backend: Backend) {
-    let app = TestApp::new(backend).await;
-    let desk = app.desk("ann@blog.example", Role::Admin).await;
 /// A neighbouring host may set any cookie but one of the exact name with `__Host-`.
 async fn cookies_count_by_their_exact_name(backend: Backend) {
     let app = TestApp::build(backend).set("limits__enabled", "false");
@@ -126,6 +126,9 @@ async fn cookies_count_by_their_exact_name(backend: Backend) {
     }
 }
 
+async fn a_session_ends(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Admin).await;
     let out = desk.delete("/api/v1/session").await;
     assert_eq!(cookies(&out), ["afterword=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"]);
     assert_eq!(out.status.as_u16(), 204);
@@ -193,6 +196,46 @@ async fn sessions_are_listed_and_ended(backend: Backend) {
     second.delete("/api/v1/sessions").await.expect(204);
     assert!(second.is_in().await && !third.is_in().await && other.is_in().await);
     assert_eq!(listed(&second).await.len(), 1);
+}
+
+async fn sessions_are_bounded_and_come_in_pages(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Moderator).await;
+    let (account, now) = (desk.told["account"]["id"].as_str().unwrap().parse().unwrap(), app.service.clock.now());
+    let older = move |n: u8| Session {
+        id: SessionId(uuid::Uuid::from_u128(n.into())),
+        account_id: account,
+        token_hash: vec![n; 32],
+        user_agent: None,
+        created_at: now,
+        seen_at: now,
+        expires_at: now.plus(HOUR),
+    };
+    let added = app.service.db.write(move |tx| (1..=60).try_for_each(|n| sessions::insert(tx, &older(n))));
+    added.await.unwrap();
+    let other = app.desk("ben@blog.example", Role::Moderator).await;
+    let last = app.signed_in("ann@blog.example").await;
+    let page = async |query: &str| {
+        let answer = last.get(&format!("/api/v1/sessions{query}")).await.expect(200);
+        let ids: Vec<_> =
+            answer["sessions"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        (ids, answer["next_cursor"].as_str().map(str::to_owned))
+    };
+    let (all, next) = page("?limit=200").await;
+    assert_eq!((all.len(), next), (50, None), "the newest stay");
+    assert!(desk.is_in().await && other.is_in().await);
+    assert_eq!(all[2], uuid::Uuid::from_u128(60).to_string());
+    let (mut seen, mut next) = page("?limit=20").await;
+    while let Some(cursor) = next {
+        let (rows, more) = page(&format!("?limit=20&cursor={cursor}")).await;
+        seen.extend(rows);
+        next = more;
+    }
+    assert_eq!(seen, all);
+    for (query, fault) in [("?limit=0", "limit out_of_range"), ("?limit=201", "limit out_of_range")] {
+        assert_eq!(last.get(&format!("/api/v1/sessions{query}")).await.faults(), [fault]);
+    }
+    assert_eq!(last.get("/api/v1/sessions?cursor=x").await.problem(400), "malformed_request");
 }
 
 async fn rights_are_those_of_the_account_now(backend: Backend) {
