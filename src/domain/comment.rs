@@ -116,6 +116,18 @@ named_enum! {
     }
 }
 
+impl Via {
+    /// Who acts by this way, where no account does.
+    pub fn nobodys_name(self) -> &'static str {
+        match self {
+            Self::Author => "author",
+            Self::Rule => "rule",
+            Self::Cli => "operator",
+            Self::Api | Self::Desk | Self::MailLink => "policy",
+        }
+    }
+}
+
 named_enum! {
     /// A mark beside a name that the site vouches for.
     Badge {

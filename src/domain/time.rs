@@ -34,6 +34,11 @@ impl Timestamp {
 }
 
 impl Timestamp {
+    /// Reads RFC 3339, with any offset; what is finer than a microsecond is cut.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|moment| Self(moment.as_microsecond()))
+    }
+
     /// For people, to the minute: `22 November 2025, 20:34 UTC`.
     pub fn in_words(self) -> String {
         jiff::Timestamp::from_microsecond(self.0)
@@ -65,6 +70,17 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp(1_763_843_696_000_001).to_string(), "2025-11-22T20:34:56.000001Z");
         assert_eq!(Timestamp(1_763_843_696_000_001).in_words(), "22 November 2025, 20:34 UTC");
+    }
+
+    #[test]
+    fn reads_what_it_prints() {
+        let moment = Timestamp(1_763_843_696_000_001);
+        for text in ["2025-11-22T20:34:56.000001Z", "2025-11-22T21:34:56.000001+01:00"] {
+            assert_eq!(Timestamp::parse(text), Some(moment), "{text}");
+        }
+        for text in ["", "tomorrow", "2025-11-22", "2025-11-22T20:34:56", "1763843696"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[test]

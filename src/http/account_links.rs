@@ -16,6 +16,7 @@ use super::session::{SessionAnswer, begun};
 use super::signed_in::{Visitor, browser};
 use crate::domain::fault::Fault;
 use crate::error::Error;
+use crate::limits::rings::Guess;
 use crate::service::account_links::LinkUse;
 use crate::service::sessions::typed_address;
 use crate::storage::sign_in::Purpose;
@@ -109,7 +110,14 @@ pub async fn follow(
         faultless(faults)?;
         return Err(Error::Invalid(vec![Fault::required("token")]).into());
     }
-    state.rings.link(request::client(&request, &state)).await.map_err(Error::RateLimited)?;
+    let client = request::client(&request, &state);
+    state.rings.link(client).await.map_err(Error::RateLimited)?;
+    // Whoever has the link of somebody else tries codes no faster than anybody who knows their password.
+    let guarded = state.service.look_at_link(&token).await?.guarded.filter(|_| code.is_some());
+    if let Some(account) = guarded {
+        let guess = Guess::Known(account.as_bytes());
+        state.rings.password(client, guess).await.map_err(Error::RateLimited)?;
+    }
     let browser = browser(&request, &state);
     let opened = state.service.use_link(LinkUse { token, password, email, name, code, browser }, faults).await?;
     begun(&state, opened).await

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::http::header;
 
 /// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +27,11 @@ impl Jar {
         }
     }
 
-    /// What a request carries of it.
+    /// What a request carries of it; none when it carries two.
     pub fn read(self, request: &HttpRequest, public_url: &str) -> Option<String> {
-        let cookie = request.cookie(self.name(public_url))?;
-        Some(cookie.value().to_owned()).filter(|value| !value.is_empty())
+        let lines = request.headers().get_all(header::COOKIE).map(header::HeaderValue::as_bytes);
+        let value = only(lines, self.name(public_url).as_bytes())?;
+        String::from_utf8(value.to_vec()).ok().filter(|value| !value.is_empty())
     }
 
     /// A cookie that stays for this long; zero takes it away.
@@ -44,6 +46,41 @@ impl Jar {
     }
 }
 
+/// The value of the only cookie of this name. Names are compared byte by byte: a browser keeps `__Host-` for us in exactly
+/// this spelling, so one that only reads so when it is decoded may be a neighbouring host's. Of two of one name nobody
+/// knows which is ours.
+fn only<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let mut values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="));
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
 fn is_secure(public_url: &str) -> bool {
     public_url.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn names_are_compared_as_they_are() {
+        let read = |lines: &[&[u8]]| {
+            let request = lines.iter().fold(TestRequest::default(), |request, line| {
+                request.append_header((header::COOKIE, header::HeaderValue::from_bytes(line).unwrap()))
+            });
+            let request = request.to_http_request();
+            [Jar::Session, Jar::Device].map(|jar| jar.read(&request, "https://c.example").unwrap_or_default())
+        };
+        assert_eq!(read(&[b"__Host-afterword=a; __Host-afterword-device=b"]), ["a", "b"]);
+        assert_eq!(read(&[b"__Host-afterword=a", b"x=\xff; __Host-afterword-device=b"]), ["a", "b"]);
+        assert_eq!(read(&[b"%5F%5FHost-afterword=a;__Host-afterword%2Ddevice=b"]), ["", ""]);
+        assert_eq!(read(&[b"afterword=a; __host-afterword-device=b; x__Host-afterword=a"]), ["", ""]);
+        assert_eq!(read(&[b"__Host-afterword-device=b; __Host-afterword-device=c"]), ["", ""]);
+        assert_eq!(read(&[b"__Host-afterword=a", b"__Host-afterword=a"]), ["", ""]);
+        assert_eq!(read(&[b"__Host-afterword=a=b; __Host-afterword-device=\xff"]), ["a=b", ""]);
+    }
 }

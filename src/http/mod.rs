@@ -264,7 +264,12 @@ fn for_administrators(config: &mut web::ServiceConfig) {
         )
         .service(at("/api/v1/people/export", "POST, OPTIONS").route(web::post().to(people::export)))
         .service(at("/api/v1/people/erase", "POST, OPTIONS").route(web::post().to(people::erase)))
-        .service(at("/api/v1/tokens/{id}", "DELETE, OPTIONS").route(web::delete().to(tokens::delete)));
+        .service(
+            at("/api/v1/tokens/{id}", "GET, HEAD, PATCH, DELETE, OPTIONS")
+                .route(get().to(tokens::get))
+                .route(web::patch().to(tokens::change))
+                .route(web::delete().to(tokens::delete)),
+        );
 }
 
 fn for_the_signed_in(config: &mut web::ServiceConfig) {

@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::json::Fields;
 use super::{request, signed_in};
 use crate::domain::comment::Via;
+use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::domain::web::Origin;
 use crate::error::Error;
@@ -68,6 +69,10 @@ pub struct Moderator<I> {
 
 /// An administrator whose token goes as far, and what they sent.
 pub struct Admin<I> {
+    /// Whose token or session it is.
+    pub account: AccountId,
+    /// By which way they come.
+    pub via: Via,
     /// What they sent.
     pub input: I,
 }
@@ -105,9 +110,9 @@ impl<I: Input + 'static> FromRequest for Admin<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
         Box::pin(async move {
-            let (Credentials { access, scope, .. }, input) = admitted(&request, payload).await?;
+            let (Credentials { access, scope, via, .. }, input) = admitted(&request, payload).await?;
             match (access.role, scope) {
-                (Role::Admin, Scope::Admin) => Ok(Self { input }),
+                (Role::Admin, Scope::Admin) => Ok(Self { account: access.account, via, input }),
                 _ => {
                     Err(Error::Forbidden("Only an administrator's token of the scope admin opens this.".into()).into())
                 }

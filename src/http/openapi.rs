@@ -29,7 +29,7 @@ use super::{comments, decisions, metrics, operator, own, own_account, queue, rea
         account_links::look, account_links::follow, account_links::reset, account_links::invite,
         session::get, session::sign_in, session::sign_out, session::list, session::end, session::end_others,
         own_account::change, own_account::password, own_account::propose, own_account::confirm, own_account::drop_factor,
-        tokens::list, tokens::create, tokens::delete,
+        tokens::list, tokens::create, tokens::get, tokens::change, tokens::delete,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, avatars::avatar,
         metrics::figures,
         links::look, links::act, links::ask_to_stop, links::stop, outbox::list, outbox::send_again,

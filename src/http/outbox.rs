@@ -101,7 +101,7 @@ impl Input for OutboxQuery {
 )]
 pub async fn list(
     state: web::Data<State>,
-    Admin { input: query }: Admin<OutboxQuery>,
+    Admin { input: query, .. }: Admin<OutboxQuery>,
 ) -> Result<HttpResponse, ApiError> {
     faultless(query.faults)?;
     let filter = MailFilter { limit: query.filter.limit + 1, ..query.filter };
@@ -155,7 +155,7 @@ pub struct SentAgainAnswer {
 )]
 pub async fn send_again(
     state: web::Data<State>,
-    Admin { input: RequiredObject(fields) }: Admin<RequiredObject>,
+    Admin { input: RequiredObject(fields), .. }: Admin<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
     let ids = which(fields)?;
     Ok(private(StatusCode::OK).json(SentAgainAnswer { sent_again: state.service.send_again(ids).await? }))

@@ -1,17 +1,16 @@
 //! A person's data by their e-mail address, for administrators: all of it, or none of it any more.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
 use super::error::{ApiError, Problem};
 use super::json::Fields;
-use super::moderator::{Admin, RequiredObject, authenticate};
+use super::moderator::{Admin, RequiredObject};
 use super::queue::private;
 use super::request::faultless;
-use crate::domain::comment::Via;
 use crate::domain::email::Email;
 use crate::domain::fault::Fault;
 use crate::domain::ids::SiteId;
@@ -56,7 +55,7 @@ pub struct ErasedAnswer {
 )]
 pub async fn export(
     state: web::Data<State>,
-    Admin { input: RequiredObject(fields) }: Admin<RequiredObject>,
+    Admin { input: RequiredObject(fields), .. }: Admin<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
     let (email, site) = whom(&state, fields)?;
     let bytes = state.service.export_of_address(&email, site).await?;
@@ -72,14 +71,12 @@ pub async fn export(
     ),
 )]
 pub async fn erase(
-    request: HttpRequest,
     state: web::Data<State>,
-    Admin { input: RequiredObject(fields) }: Admin<RequiredObject>,
+    Admin { account, via, input: RequiredObject(fields) }: Admin<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
     let (email, site) = whom(&state, fields)?;
     let whose = state.service.whose(&email, site);
-    let account = Some(authenticate(&request, &state).await?.access.account);
-    let erased = state.service.erase_person(whose, Eraser { account, via: Via::Api }).await?;
+    let erased = state.service.erase_person(whose, Eraser { account: Some(account), via }).await?;
     Ok(private(StatusCode::OK).json(ErasedAnswer { erased }))
 }
 

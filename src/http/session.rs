@@ -12,10 +12,11 @@ use super::accounts::MailShape;
 use super::cookies::Jar;
 use super::error::{ApiError, Problem};
 use super::moderator::{NoBody, RequiredObject};
+use super::paging::PageQuery;
 use super::queue::private;
-use super::request;
+use super::request::{self, faultless};
 use super::signed_in::{SignedIn, Visitor, browser};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, SessionId};
 use crate::error::Error;
 use crate::limits::rings::Guess;
 use crate::service::sessions::{SignIn, SignedIn as Opened, typed_address};
@@ -86,6 +87,8 @@ pub struct SessionShape {
 #[derive(Serialize, ToSchema)]
 pub struct SessionsAnswer {
     sessions: Vec<SessionShape>,
+    /// None on the last page.
+    next_cursor: Option<String>,
 }
 
 /// An account as its owner sees it.
@@ -163,12 +166,11 @@ pub async fn sign_in(
     let code = fields.text("code");
     fields.check()?;
     let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
-    let mark = Jar::Device.read(&request, &state.public_url);
-    let device = mark.and_then(|mark| state.service.known_device(&mark, &email));
+    let browser = browser(&request, &state);
+    let device = browser.mark.as_ref().and_then(|mark| state.service.known_device(mark, &email));
     let address = typed_address(&email);
     let guess = device.as_ref().map_or(Guess::Stranger(address.as_bytes()), Guess::Known);
     state.rings.password(request::client(&request, &state), guess).await.map_err(Error::RateLimited)?;
-    let browser = browser(&request, &state);
     begun(&state, state.service.sign_in(SignIn { email, password, code, browser }).await?).await
 }
 
@@ -194,13 +196,16 @@ pub async fn sign_out(state: web::Data<State>, who: SignedIn<NoBody>) -> Result<
 /// One's own open sessions, the newest first.
 #[utoipa::path(
     get, path = "/api/v1/sessions", tag = "Desk", security(("session" = [])),
+    params(("cursor" = Option<String>, Query), ("limit" = Option<u8>, Query, description = "1 to 200; 50 when missing")),
     responses(
         (status = 200, body = SessionsAnswer),
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn list(state: web::Data<State>, who: SignedIn<NoBody>) -> Result<HttpResponse, ApiError> {
-    let this = who.open.session.id;
+pub async fn list(state: web::Data<State>, who: SignedIn<PageQuery>) -> Result<HttpResponse, ApiError> {
+    let (this, mut page) = (who.open.session.id, who.input);
+    let before = page.after_id()?.map(SessionId);
+    faultless(std::mem::take(&mut page.faults))?;
     let shape = |session: Session| SessionShape {
         id: session.id.to_string(),
         created_at: session.created_at.to_string(),
@@ -209,8 +214,10 @@ pub async fn list(state: web::Data<State>, who: SignedIn<NoBody>) -> Result<Http
         user_agent: session.user_agent,
         current: session.id == this,
     };
-    let sessions = state.service.sessions_of(who.open.account.id).await?.into_iter().map(shape).collect();
-    Ok(private(StatusCode::OK).json(SessionsAnswer { sessions }))
+    let rows = state.service.sessions_of(who.open.account.id, before, page.rows()).await?;
+    let (rows, next_cursor) = page.cut(rows, |session| session.id.as_bytes().to_vec());
+    let sessions = rows.into_iter().map(shape).collect();
+    Ok(private(StatusCode::OK).json(SessionsAnswer { sessions, next_cursor }))
 }
 
 /// Ends one of one's own sessions.

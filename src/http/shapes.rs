@@ -382,12 +382,9 @@ impl ModeratorShape {
 impl EventShape {
     /// An entry of the log, with the names of accounts.
     pub fn new(event: &Event, names: &HashMap<AccountId, String>) -> Self {
-        use crate::domain::comment::Via;
-        let actor = match (event.account_id, event.via) {
-            (Some(account), _) => names.get(&account).cloned().unwrap_or_else(|| "a former account".to_owned()),
-            (None, Via::Author) => "author".to_owned(),
-            (None, Via::Rule) => "rule".to_owned(),
-            (None, _) => "policy".to_owned(),
+        let actor = match event.account_id {
+            Some(account) => names.get(&account).cloned().unwrap_or_else(|| "a former account".to_owned()),
+            None => event.via.nobodys_name().to_owned(),
         };
         Self {
             id: event.id.to_string(),

@@ -119,5 +119,6 @@ pub fn pass(request: &HttpRequest, state: &State) -> Result<Option<Pass>, Error>
 /// The browser that sends this.
 pub fn browser(request: &HttpRequest, state: &State) -> Browser {
     let name = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Browser { user_agent: name.map(str::to_owned), former: Jar::Session.read(request, &state.public_url) }
+    let cookie = |jar: Jar| jar.read(request, &state.public_url);
+    Browser { user_agent: name.map(str::to_owned), former: cookie(Jar::Session), mark: cookie(Jar::Device) }
 }

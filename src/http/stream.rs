@@ -96,6 +96,24 @@ async fn missed(state: &State, access: &Access, last: &str) -> Result<Option<Vec
     Ok(entries)
 }
 
+/// What a stream goes on with.
+#[derive(Debug, PartialEq, Eq)]
+enum Next<T> {
+    Stop,
+    Beat,
+    Frame(T),
+}
+
+/// The heartbeat goes before frames: the rights are looked at with it, and frames may come without end.
+async fn first<T>(stop: impl Future, beat: impl Future, frame: impl Future<Output = T>) -> Next<T> {
+    tokio::select! {
+        biased;
+        _ = stop => Next::Stop,
+        _ = beat => Next::Beat,
+        frame = frame => Next::Frame(frame),
+    }
+}
+
 /// One open stream.
 pub struct Listener {
     state: web::Data<State>,
@@ -158,17 +176,13 @@ impl Listener {
             return Some(bytes);
         }
         loop {
-            tokio::select! {
-                biased;
-                () = self.state.live.stop.cancelled() => return None,
-                frame = self.subscription.next() => {
-                    let frame = frame?;
+            match first(self.state.live.stop.cancelled(), self.heartbeat.tick(), self.subscription.next()).await {
+                Next::Stop | Next::Frame(None) => return None,
+                Next::Beat => return self.may_go_on().await.then_some(Bytes::from_static(HEARTBEAT)),
+                Next::Frame(Some(frame)) => {
                     if !self.told.remove(&frame.id) {
                         return Some(self.bytes(&frame));
                     }
-                }
-                _ = self.heartbeat.tick() => {
-                    return self.may_go_on().await.then_some(Bytes::from_static(HEARTBEAT));
                 }
             }
         }
@@ -184,5 +198,19 @@ impl Listener {
             // The database is away; nobody knows better.
             Err(_) => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_without_end_do_not_starve_the_heartbeat() {
+        assert_eq!(first(pending::<()>(), ready(()), ready("frame")).await, Next::Beat);
+        assert_eq!(first(pending::<()>(), pending::<()>(), ready("frame")).await, Next::Frame("frame"));
+        assert_eq!(first(ready(()), ready(()), ready("frame")).await, Next::Stop);
     }
 }

@@ -18,9 +18,10 @@ use super::request::faultless;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::text::{Name, tidy_line};
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::service::access::Credentials;
-use crate::service::tokens::{MOST_DAYS, NewToken, TOKEN_LIFE};
+use crate::service::tokens::{MOST_DAYS, NewToken, TOKEN_LIFE, TokenPatch};
 use crate::storage::accounts::{self, Scope, Token};
 
 /// A token to be made.
@@ -37,6 +38,18 @@ pub struct TokenRequest {
     days: Option<u32>,
     /// The id of another account, for administrators.
     account: Option<String>,
+}
+
+/// What is to change of a token; what is missing stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body for the API document; it is read field by field")]
+pub struct TokenPatchRequest {
+    name: Option<String>,
+    /// As far as now or less: `read`, `moderate`, `admin`.
+    scope: Option<String>,
+    /// No later than now; a moment that is past ends it at once.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
 }
 
 /// A token, without its secret.
@@ -146,23 +159,9 @@ pub async fn create(state: web::Data<State>, moderator: Moderator<RequiredObject
 }
 
 fn read(mut fields: Fields, by: &Credentials, account: AccountId) -> Result<NewToken, Error> {
-    let name = fields.required_text("name").map(|text| {
-        let text = tidy_line(&text);
-        match text.chars().count() {
-            0 => Err(Fault::required("name")),
-            1..=100 => Name::parse(&text, "name"),
-            _ => Err(Fault::too_long("name", 100, "characters")),
-        }
-    });
-    let name = name.transpose().map_err(|fault| fields.faults.push(fault)).ok().flatten();
-    let scope = match fields.text_or_fault("scope").map(|name| Scope::from_name(&name)) {
-        None => Scope::Moderate,
-        Some(Some(scope)) => scope,
-        Some(None) => {
-            fields.faults.push(Fault::new("scope", "unknown_value", "It must be one of: read, moderate, admin."));
-            Scope::Moderate
-        }
-    };
+    let typed = fields.required_text("name");
+    let name = name(&mut fields, typed);
+    let scope = scope(&mut fields).unwrap_or(Scope::Moderate);
     let days = fields
         .number_or_fault("days")
         .map(|days| u64::try_from(days).ok().filter(|days| (1..=MOST_DAYS).contains(days)));
@@ -180,8 +179,78 @@ fn read(mut fields: Fields, by: &Credentials, account: AccountId) -> Result<NewT
         return Err(Error::Forbidden("A token cannot make one of a wider scope than its own.".into()));
     }
     fields.check()?;
-    let name = name.ok_or_else(|| Error::internal("a name is missing that has no fault"))?.into_string();
+    let name = name.ok_or_else(|| Error::internal("a name is missing that has no fault"))?;
     Ok(NewToken { account, name, scope, life })
+}
+
+fn name(fields: &mut Fields, typed: Option<String>) -> Option<String> {
+    let text = tidy_line(&typed?);
+    let name = match text.chars().count() {
+        0 => Err(Fault::required("name")),
+        1..=100 => Name::parse(&text, "name"),
+        _ => Err(Fault::too_long("name", 100, "characters")),
+    };
+    name.map_err(|fault| fields.faults.push(fault)).ok().map(Name::into_string)
+}
+
+fn scope(fields: &mut Fields) -> Option<Scope> {
+    let scope = Scope::from_name(&fields.text_or_fault("scope")?);
+    if scope.is_none() {
+        fields.faults.push(Fault::new("scope", "unknown_value", "It must be one of: read, moderate, admin."));
+    }
+    scope
+}
+
+fn moment(fields: &mut Fields, field: &'static str) -> Option<Timestamp> {
+    let moment = Timestamp::parse(&fields.text_or_fault(field)?);
+    if moment.is_none() {
+        fields.faults.push(Fault::new(field, "invalid_time", "It must be a time like 2026-01-31T12:00:00Z."));
+    }
+    moment
+}
+
+fn token_id(request: &HttpRequest) -> Result<TokenId, Error> {
+    request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or(Error::NotFound)
+}
+
+/// One token, without its secret.
+#[utoipa::path(
+    get, path = "/api/v1/tokens/{id}", tag = "Administrators", params(("id" = String, Path)), security(("account" = [])),
+    responses(
+        (status = 200, body = TokenShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn get(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<NoBody>,
+) -> Result<HttpResponse, ApiError> {
+    let token = state.service.token(&credentials(moderator).0, token_id(&request)?).await?;
+    Ok(private(StatusCode::OK).json(shape(&token)))
+}
+
+/// Changes a token: another name, a narrower scope, an earlier end.
+#[utoipa::path(
+    patch, path = "/api/v1/tokens/{id}", tag = "Administrators", params(("id" = String, Path)), security(("account" = [])),
+    request_body(content((TokenPatchRequest = "application/merge-patch+json"), (TokenPatchRequest = "application/json"))),
+    responses(
+        (status = 200, body = TokenShape),
+        (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn change(
+    request: HttpRequest,
+    state: web::Data<State>,
+    moderator: Moderator<RequiredObject>,
+) -> Result<HttpResponse, ApiError> {
+    let id = token_id(&request)?;
+    let (by, RequiredObject(mut fields)) = credentials(moderator);
+    let typed = fields.text_or_fault("name");
+    let name = name(&mut fields, typed);
+    let patch = TokenPatch { name, scope: scope(&mut fields), expires_at: moment(&mut fields, "expires_at") };
+    let token = state.service.change_token(&by, id, (patch, fields.finish())).await?;
+    Ok(private(StatusCode::OK).json(shape(&token)))
 }
 
 /// Takes a token back at once.
@@ -197,7 +266,6 @@ pub async fn delete(
     state: web::Data<State>,
     moderator: Moderator<NoBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = request.match_info().get("id").and_then(|id| id.parse().ok()).ok_or(Error::NotFound)?;
-    state.service.take_token_back(&credentials(moderator).0, id).await?;
+    state.service.take_token_back(&credentials(moderator).0, token_id(&request)?).await?;
     Ok(private(StatusCode::NO_CONTENT).finish())
 }

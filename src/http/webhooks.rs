@@ -9,7 +9,9 @@ use super::State;
 use super::error::{ApiError, Problem};
 use super::json::Fields;
 use super::moderator::{Admin, NoBody, OptionalObject, RequiredObject};
+use super::paging::PageQuery;
 use super::queue::private;
+use super::request::faultless;
 use crate::domain::fault::Fault;
 use crate::domain::ids::WebhookId;
 use crate::domain::webhook::{EventType, Format};
@@ -40,12 +42,12 @@ pub struct WebhookShape {
     secret: Option<String>,
 }
 
-/// All of them.
+/// A page of them.
 #[derive(Serialize, ToSchema)]
 pub struct WebhooksAnswer {
     /// The oldest first.
     webhooks: Vec<WebhookShape>,
-    /// Always null: there are never more than a page holds.
+    /// None on the last page.
     next_cursor: Option<String>,
 }
 
@@ -147,18 +149,23 @@ fn format(fields: &mut Fields) -> Option<Format> {
     format
 }
 
-/// Every webhook.
+/// The webhooks, the oldest first.
 #[utoipa::path(
     get, path = "/api/v1/webhooks", tag = "Administrators", security(("account" = [])),
+    params(("cursor" = Option<String>, Query), ("limit" = Option<u8>, Query, description = "1 to 200; 50 when missing")),
     responses(
         (status = 200, body = WebhooksAnswer),
         (status = "4XX", description = "A problem", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub async fn list(state: web::Data<State>, _: Admin<NoBody>) -> Result<HttpResponse, ApiError> {
-    let all = state.service.all_webhooks().await?;
-    let webhooks = all.into_iter().map(|opened| WebhookShape::of(&state, opened)).collect();
-    Ok(private(StatusCode::OK).json(WebhooksAnswer { webhooks, next_cursor: None }))
+pub async fn list(state: web::Data<State>, admin: Admin<PageQuery>) -> Result<HttpResponse, ApiError> {
+    let mut page = admin.input;
+    let after = page.after_id()?.map(WebhookId);
+    faultless(std::mem::take(&mut page.faults))?;
+    let rows = state.service.webhooks_after(after, page.rows()).await?;
+    let (rows, next_cursor) = page.cut(rows, |opened| opened.webhook.id.as_bytes().to_vec());
+    let webhooks = rows.into_iter().map(|opened| WebhookShape::of(&state, opened)).collect();
+    Ok(private(StatusCode::OK).json(WebhooksAnswer { webhooks, next_cursor }))
 }
 
 /// Makes a webhook. The answer holds its secret, for the only time.

@@ -104,9 +104,10 @@ pub fn recovery_code_hash(account: AccountId, code: &str) -> Vec<u8> {
 const REMEMBERED: i64 = 365 * 86_400 * 1_000_000;
 
 impl Keys {
-    /// The mark of a browser in which somebody has signed in with this address (folded). It opens nothing.
-    pub fn device_mark(&self, address: &str, now: Timestamp) -> Result<String, Error> {
-        let device = random::<16>()?;
+    /// The mark of a browser in which somebody has signed in with this address (folded); of a new one unless it is known
+    /// already. It opens nothing.
+    pub fn device_mark(&self, address: &str, known: Option<[u8; 16]>, now: Timestamp) -> Result<String, Error> {
+        let device = known.map_or_else(random::<16>, |device| Ok(Zeroizing::new(device)))?;
         let set = &self.known.load().current;
         let signed = [set.id.as_slice(), device.as_slice(), &now.0.to_be_bytes()].concat();
         let mac = set.lookup("device", &[&signed, address.as_bytes()]);
@@ -161,8 +162,15 @@ mod tests {
     fn a_mark_is_for_one_address_and_a_year() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::load_or_make(&folder.path().join("secret.key")).unwrap();
-        let mark = keys.device_mark("ann@blog.example", Timestamp(0)).unwrap();
+        let mark = keys.device_mark("ann@blog.example", None, Timestamp(0)).unwrap();
         let read = |mark: &str, address: &str, now| keys.read_device_mark(mark, address, Timestamp(now)).is_some();
+        let device = keys.read_device_mark(&mark, "ann@blog.example", Timestamp(1));
+        let again = keys.device_mark("ann@blog.example", device, Timestamp(2)).unwrap();
+        assert_eq!(
+            keys.read_device_mark(&again, "ann@blog.example", Timestamp(REMEMBERED + 1)),
+            device,
+            "a year from then"
+        );
         assert!(read(&mark, "ann@blog.example", REMEMBERED - 1));
         assert!(!read(&mark, "ann@blog.example", REMEMBERED));
         assert!(!read(&mark, "ben@blog.example", 0));

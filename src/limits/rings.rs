@@ -35,7 +35,7 @@ pub struct Posting<'a> {
 pub enum Guess<'a> {
     /// Somebody of whom nothing is known but the account that they name.
     Stranger(&'a [u8]),
-    /// A browser that has signed in to this account before, or somebody who is signed in.
+    /// A browser that has signed in to this account before, or somebody who is signed in, or has a link of this account.
     Known(&'a [u8; 16]),
 }
 
@@ -148,30 +148,32 @@ impl Rings {
         self.pass(&[self.ask(&self.credentials, number::CREDENTIALS, &[&octets(from.host())])]).await
     }
 
-    /// Lets somebody try a password or a code, also when limits are off. Strangers share the rings of the account that they
-    /// name and of everybody; whoever is known waits for nobody else.
+    /// Lets somebody try a password or a code. Strangers share the rings of the account that they name and of everybody;
+    /// whoever is known waits for nobody at another address.
     pub async fn password(&self, from: ClientAddress, guess: Guess<'_>) -> Result<(), Duration> {
-        let host = octets(from.host());
+        if !self.enabled {
+            return Ok(());
+        }
+        let address = self.password_from(&octets(from.host()));
         match guess {
-            Guess::Known(id) => self.pass(&[self.ask(&self.password_known, number::PASSWORD_KNOWN, &[id])]).await,
+            Guess::Known(id) => {
+                self.pass(&[self.ask(&self.password_known, number::PASSWORD_KNOWN, &[id]), address]).await
+            }
             Guess::Stranger(account) => {
-                self.pass(&[
-                    self.ask(&self.password, number::PASSWORD, &[account]),
-                    self.ask(&self.password_address, number::PASSWORD_ADDRESS, &[&host]),
-                    self.ask(&self.password_all, number::PASSWORD_ALL, &[]),
-                ])
-                .await
+                let account = self.ask(&self.password, number::PASSWORD, &[account]);
+                self.pass(&[account, address, self.ask(&self.password_all, number::PASSWORD_ALL, &[])]).await
             }
         }
     }
 
-    /// Lets somebody come with a link or ask for one, likewise.
+    /// Lets somebody come with a link or ask for one. Nobody guesses 256 bits, so strangers at other addresses do not count:
+    /// they would close the way back in to the owner.
     pub async fn link(&self, from: ClientAddress) -> Result<(), Duration> {
-        self.pass(&[
-            self.ask(&self.password_address, number::PASSWORD_ADDRESS, &[&octets(from.host())]),
-            self.ask(&self.password_all, number::PASSWORD_ALL, &[]),
-        ])
-        .await
+        if self.enabled { self.pass(&[self.password_from(&octets(from.host()))]).await } else { Ok(()) }
+    }
+
+    fn password_from(&self, host: &[u8; 16]) -> Ask<'_> {
+        self.ask(&self.password_address, number::PASSWORD_ADDRESS, &[host])
     }
 
     /// Lets a vote, a reaction or a flag pass, or tells how long to wait.
@@ -187,7 +189,8 @@ impl Rings {
         .await
     }
 
-    /// Whether one more mail may go to an e-mail address that somebody typed; takes one.
+    /// Whether one more mail may go to an e-mail address that somebody typed, also when limits are off: what it protects is
+    /// a mailbox. Takes one.
     pub async fn reset_is_calm(&self, account: &[u8]) -> bool {
         self.pass(&[self.ask(&self.reset, number::RESET, &[account])]).await.is_ok()
     }
@@ -450,6 +453,16 @@ mod tests {
     }
 
     #[test]
+    fn who_is_known_shares_the_ring_of_the_address() {
+        let (_clock, rings) = rings();
+        let guess = |address: &str, id: u8| {
+            rings.password(from(address), Guess::Known(&[id; 16])).now_or_never().unwrap().is_ok()
+        };
+        assert_eq!((0..100).filter(|n| guess("203.0.113.9", *n)).count(), 20, "however many marks somebody has");
+        assert_eq!((0..100).filter(|n| guess(&format!("203.0.113.{n}"), 200)).count(), 10);
+    }
+
+    #[test]
     fn switched_off_they_let_everything_pass() {
         let mut limits = Config::load(None, Vec::new()).unwrap().limits;
         limits.enabled = false;
@@ -459,7 +472,12 @@ mod tests {
             assert!(rings.email_is_calm(b"hash").now_or_never().unwrap());
         }
         assert_eq!(rings.allowance(from("203.0.113.9")), None);
-        let guess = || rings.password(from("203.0.113.9"), Guess::Stranger(b"ann")).now_or_never().unwrap().is_ok();
-        assert_eq!((0..100).filter(|_| guess()).count(), 10, "but not whoever guesses passwords");
+        for _ in 0..100 {
+            rings.password(from("203.0.113.9"), Guess::Stranger(b"ann")).now_or_never().unwrap().unwrap();
+            rings.password(from("203.0.113.9"), Guess::Known(&[1; 16])).now_or_never().unwrap().unwrap();
+            rings.link(from("203.0.113.9")).now_or_never().unwrap().unwrap();
+        }
+        let passed = (0..10).filter(|_| rings.reset_is_calm(b"ann").now_or_never().unwrap()).count();
+        assert_eq!(passed, 3, "a ceiling of mails stays");
     }
 }

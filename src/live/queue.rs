@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Frame, Topic};
-use crate::domain::comment::{Action, Status, Via};
+use crate::domain::comment::{Action, Status};
 use crate::storage::follow::Happened;
 
 /// The data of an event in the stream.
@@ -37,11 +37,7 @@ fn kind(entry: &Happened) -> &'static str {
 /// The frame of an entry.
 pub fn frame(entry: &Happened) -> Frame {
     let event = &entry.event;
-    let by = match (&entry.account, event.via) {
-        (Some(name), _) => name.as_str(),
-        (None, Via::Author) => "author",
-        (None, _) => "policy",
-    };
+    let by = entry.account.as_deref().unwrap_or_else(|| event.via.nobodys_name());
     let data = Data {
         id: event.comment_id.to_string(),
         site: &entry.site,

@@ -1,6 +1,6 @@
 //! Links that let somebody choose a password: the first administrator, whoever is invited, whoever has forgotten theirs. A
-//! link works once; whoever comes in by one ends every other session of the account. It replaces the password and nothing
-//! else: an account with a second factor asks for it all the same.
+//! link works once; whoever comes in by one ends every other session and link of the account, and by a reset its access
+//! tokens. It replaces the password and nothing else: an account with a second factor asks for it all the same.
 
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct LinkLook {
     pub purpose: Purpose,
     /// Whom it is for; empty for the first administrator.
     pub name: String,
+    /// The account, if it has a second factor, which this link asks for.
+    pub guarded: Option<AccountId>,
 }
 
 /// What somebody sends who has a link.
@@ -60,7 +62,7 @@ enum Whom {
     /// The first administrator, who is made.
     First(Box<Unsealed>),
     /// An account that is there: its new password and what else it needs.
-    Known { name: Option<String>, password_hash: String, factor: Factor },
+    Known { name: Option<String>, password_hash: String, factor: Factor, purpose: Purpose },
 }
 
 impl Service {
@@ -72,20 +74,21 @@ impl Service {
         let is_made = self.db.write(move |tx| {
             let is_wanted = sign_in::wants_setup(tx.conn())?;
             if is_wanted {
-                sign_in::put_link(tx, &link)?;
+                sign_in::put_setup_link(tx, &link)?;
             }
             Ok(is_wanted)
         });
         Ok(is_made.await?.then_some(token))
     }
 
-    /// The token of a new link for an account, in place of those before; none when it is gone or disabled.
+    /// The token of a new link for an account; none when it is gone or disabled. Those before go on: each works until one of
+    /// them is used.
     pub async fn make_link(&self, account: AccountId, purpose: Purpose) -> Result<Option<String>, Error> {
         let (token, link) = self.new_link(purpose, Some(account))?;
         let is_made = self.db.write(move |tx| {
             let found = accounts::find(tx.conn(), account)?.filter(|account| account.disabled_at.is_none());
             if found.is_some() {
-                sign_in::put_link(tx, &link)?;
+                sign_in::add_link(tx, &link)?;
             }
             Ok(found.is_some())
         });
@@ -101,7 +104,9 @@ impl Service {
     /// What a link is for. [`Error::NotFound`] for one that is not ours or was used, [`Error::LinkExpired`].
     pub async fn look_at_link(&self, token: &str) -> Result<LinkLook, Error> {
         let (link, account) = self.open_one_time_link(token).await?;
-        Ok(LinkLook { purpose: link.purpose, name: account.map(|account| account.name).unwrap_or_default() })
+        let guarded = account.as_ref().filter(|account| account.totp_sealed.is_some()).map(|account| account.id);
+        let name = account.map(|account| account.name).unwrap_or_default();
+        Ok(LinkLook { purpose: link.purpose, name, guarded })
     }
 
     async fn open_one_time_link(&self, token: &str) -> Result<(Link, Option<Account>), Error> {
@@ -145,7 +150,7 @@ impl Service {
             Some(account) => {
                 let factor = self.second_factor(&account, with.code.as_deref())?;
                 let password_hash = self.passwords.hash(password).await?;
-                (account, Whom::Known { name, password_hash, factor })
+                (account, Whom::Known { name, password_hash, factor, purpose: link.purpose })
             }
             None => {
                 let new =
@@ -219,9 +224,10 @@ impl Service {
     }
 }
 
-/// Lets an account in with its new password, and all its other sessions and links end.
+/// Lets an account in with its new password, and all its other sessions and links end. A reset takes its tokens back as well:
+/// whoever was in its place may have made some. An invitation finds none but its owner's.
 fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
-    let Whom::Known { name, password_hash, factor } = whom else { return Ok(()) };
+    let Whom::Known { name, password_hash, factor, purpose } = whom else { return Ok(()) };
     let id = session.account_id;
     if let Some(name) = name {
         let before = accounts::find_to_change(tx, id)?.ok_or(Error::NotFound)?;
@@ -231,6 +237,9 @@ fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
         return Err(Error::NotFound);
     }
     factor.take(tx, id)?;
+    if *purpose == Purpose::Reset {
+        accounts::revoke_tokens(tx, id, session.created_at)?;
+    }
     sessions::end_others(tx, id, session.id)?;
     sign_in::remove_links(tx, id)
 }

@@ -1,6 +1,7 @@
 //! Hashing passwords: slow on purpose, 19 MiB of memory each time, so two at once at most and never on a thread that answers
 //! requests. Others wait; where too many wait, the next is told to come back.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
@@ -22,15 +23,15 @@ const NOBODYS: &str =
 
 /// What hashes and compares passwords.
 pub struct Passwords {
-    computing: Semaphore,
-    here: Semaphore,
+    computing: Arc<Semaphore>,
+    here: Arc<Semaphore>,
     hashes: AtomicU64,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        let (computing, here) = (Semaphore::new(AT_ONCE), Semaphore::new(AT_ONCE + MAY_WAIT));
-        Self { computing, here, hashes: AtomicU64::new(0) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { computing: places(AT_ONCE), here: places(AT_ONCE + MAY_WAIT), hashes: AtomicU64::new(0) }
     }
 }
 
@@ -64,11 +65,17 @@ impl Passwords {
         }
     }
 
+    /// Does the work when it is its turn. Work that has begun cannot be stopped: it keeps its place until it is done, also when
+    /// nobody waits for it any more.
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _here = self.here.try_acquire().map_err(|_| Error::Busy)?;
-        let _turn = self.computing.acquire().await.map_err(Error::internal)?;
+        let here = self.here.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let turn = self.computing.clone().acquire_owned().await.map_err(Error::internal)?;
         self.hashes.fetch_add(1, Ordering::Relaxed);
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+        let computed = tokio::task::spawn_blocking(move || {
+            let _place = (here, turn);
+            work()
+        });
+        computed.await.map_err(Error::internal)
     }
 }
 
@@ -91,6 +98,19 @@ mod tests {
         let cost = |hash: &str| hash.rsplitn(3, '$').last().unwrap().to_owned();
         assert_eq!(cost(NOBODYS), cost(&hash));
         assert_eq!(NOBODYS.len(), hash.len());
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_frees_no_place() {
+        let passwords = Passwords::default();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let mut work = Box::pin(passwords.compute(move || wait.recv()));
+        assert!(futures_util::poll!(&mut work).is_pending());
+        drop(work);
+        assert_eq!(passwords.computing.available_permits(), AT_ONCE - 1, "it is still being computed");
+        assert_eq!(passwords.here.available_permits(), AT_ONCE + MAY_WAIT - 1);
+        go.send(()).unwrap();
+        let _all = passwords.computing.acquire_many(2).await.unwrap();
     }
 
     #[tokio::test]

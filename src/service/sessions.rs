@@ -22,6 +22,9 @@ const TOUCH_EVERY: Duration = Duration::from_mins(1);
 /// Characters of a browser's name that are kept.
 const USER_AGENT_MAX: usize = 300;
 
+/// Sessions of one account that are open at once; whoever signs in once more ends the oldest.
+const MOST_SESSIONS: i64 = 50;
+
 /// What somebody is told who may not come in: the same for every reason.
 const WRONG: &str = "The e-mail address or the password is wrong.";
 
@@ -32,6 +35,8 @@ pub struct Browser {
     pub user_agent: Option<String>,
     /// The secret of the session that it had so far, which ends.
     pub former: Option<String>,
+    /// The mark by which it may be known.
+    pub mark: Option<String>,
 }
 
 /// What somebody types to sign in.
@@ -159,7 +164,9 @@ impl Service {
             seen_at: now,
             expires_at: now.plus(self.rules.session_life),
         };
-        let device_mark = self.keys.device_mark(&email.folded(), now)?;
+        let address = email.folded();
+        let known = browser.mark.and_then(|mark| self.keys.read_device_mark(&mark, &address, now));
+        let device_mark = self.keys.device_mark(&address, known, now)?;
         Ok((SignedIn { secret, session, device_mark }, browser.former.map(|secret| secret_hash(&secret))))
     }
 
@@ -211,10 +218,15 @@ impl Service {
         crate::keys::is_csrf_token(secret, token)
     }
 
-    /// The open sessions of an account, the newest first.
-    pub async fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>, Error> {
+    /// A page of the open sessions of an account, the newest first: those before `before`, at most `rows`.
+    pub async fn sessions_of(
+        &self,
+        account: AccountId,
+        before: Option<SessionId>,
+        rows: i64,
+    ) -> Result<Vec<Session>, Error> {
         let alive = self.alive();
-        self.db.read(move |conn| sessions::of_account(conn, account, alive)).await
+        self.db.read(move |conn| sessions::page(conn, (account, alive), before, rows)).await
     }
 
     /// Ends a session. [`Error::NotFound`] when it is not one of this account.
@@ -251,5 +263,6 @@ pub(super) fn begin(tx: &mut Tx<'_>, session: &Session, former: Option<&[u8]>) -
     if let Some(former) = former {
         sessions::end_by_hash(tx, former)?;
     }
-    sessions::insert(tx, session)
+    sessions::insert(tx, session)?;
+    sessions::keep_newest(tx, session.account_id, MOST_SESSIONS)
 }

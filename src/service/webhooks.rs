@@ -186,10 +186,10 @@ impl Service {
         Opened { private: private.ok(), webhook }
     }
 
-    /// Every webhook, the oldest first.
-    pub async fn all_webhooks(&self) -> Result<Vec<Opened>, Error> {
-        let all = self.db.read(webhooks::all).await?;
-        Ok(all.into_iter().map(|webhook| self.open_webhook(webhook)).collect())
+    /// A page of webhooks, the oldest first: those after `after`, at most `rows`.
+    pub async fn webhooks_after(&self, after: Option<WebhookId>, rows: i64) -> Result<Vec<Opened>, Error> {
+        let page = self.db.read(move |conn| webhooks::page(conn, after, rows)).await?;
+        Ok(page.into_iter().map(|webhook| self.open_webhook(webhook)).collect())
     }
 
     /// One webhook.

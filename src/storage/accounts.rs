@@ -236,10 +236,16 @@ pub fn has_other_admin(conn: &mut Conn, id: AccountId) -> Result<bool, Error> {
 
 /// Takes back every token and link of an account and ends its sessions.
 pub fn take_back_everything(tx: &mut Tx<'_>, id: AccountId, now: Timestamp) -> Result<(), Error> {
-    let valid = tokens::table.filter(tokens::account_id.eq(id)).filter(tokens::revoked_at.is_null());
-    on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))?;
+    revoke_tokens(tx, id, now)?;
     on!(tx.conn(), |c| diesel::delete(sessions::table.filter(sessions::account_id.eq(id))).execute(c))?;
     on!(tx.conn(), |c| diesel::delete(one_time_links::table.filter(one_time_links::account_id.eq(id))).execute(c))?;
+    Ok(())
+}
+
+/// Takes back every token of an account.
+pub fn revoke_tokens(tx: &mut Tx<'_>, id: AccountId, now: Timestamp) -> Result<(), Error> {
+    let valid = tokens::table.filter(tokens::account_id.eq(id)).filter(tokens::revoked_at.is_null());
+    on!(tx.conn(), |c| diesel::update(valid).set(tokens::revoked_at.eq(now)).execute(c))?;
     Ok(())
 }
 
@@ -369,6 +375,16 @@ pub fn tokens_page(
 /// The token with this id.
 pub fn find_token(conn: &mut Conn, id: TokenId) -> Result<Option<Token>, Error> {
     Ok(on!(conn, |c| tokens::table.find(id).select(Token::as_select()).get_result(c).optional())?)
+}
+
+/// Gives a token the name, the scope and the end of `after`; `false` when it has not those of `before` any more.
+pub fn update_token(tx: &mut Tx<'_>, before: &Token, after: &Token) -> Result<bool, Error> {
+    let same = tokens::table
+        .find(before.id)
+        .filter(tokens::scope.eq(&before.scope))
+        .filter(tokens::expires_at.eq(before.expires_at));
+    let set = (tokens::name.eq(&after.name), tokens::scope.eq(&after.scope), tokens::expires_at.eq(after.expires_at));
+    Ok(on!(tx.conn(), |c| diesel::update(same).set(set).execute(c))? == 1)
 }
 
 /// Takes a token back; `false` when there is none to take back.

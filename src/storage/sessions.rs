@@ -67,15 +67,43 @@ pub fn touch(tx: &mut Tx<'_>, id: SessionId, now: Timestamp) -> Result<(), Error
     Ok(())
 }
 
-/// The sessions of an account that are not over, the newest first.
-pub fn of_account(conn: &mut Conn, account: AccountId, alive: Alive) -> Result<Vec<Session>, Error> {
-    Ok(on!(conn, |c| sessions::table
-        .filter(sessions::account_id.eq(account))
-        .filter(sessions::expires_at.gt(alive.now))
-        .filter(sessions::seen_at.gt(alive.idle_since))
+/// A page of the sessions of an account that are not over, the newest first: those before `before`, at most `limit`.
+pub fn page(
+    conn: &mut Conn,
+    (account, alive): (AccountId, Alive),
+    before: Option<SessionId>,
+    limit: i64,
+) -> Result<Vec<Session>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = sessions::table
+            .filter(sessions::account_id.eq(account))
+            .filter(sessions::expires_at.gt(alive.now))
+            .filter(sessions::seen_at.gt(alive.idle_since))
+            .order(sessions::id.desc())
+            .limit(limit)
+            .select(Session::as_select())
+            .into_boxed();
+        if let Some(before) = before {
+            query = query.filter(sessions::id.lt(before));
+        }
+        query.load(c)
+    })?)
+}
+
+/// Ends all sessions of an account but its newest.
+pub fn keep_newest(tx: &mut Tx<'_>, account: AccountId, kept: i64) -> Result<(), Error> {
+    let own = sessions::table.filter(sessions::account_id.eq(account));
+    let first_too_many: Option<SessionId> = on!(tx.conn(), |c| own
+        .select(sessions::id)
         .order(sessions::id.desc())
-        .select(Session::as_select())
-        .load(c))?)
+        .limit(1)
+        .offset(kept)
+        .get_result(c)
+        .optional())?;
+    if let Some(last) = first_too_many {
+        on!(tx.conn(), |c| diesel::delete(own.filter(sessions::id.le(last))).execute(c))?;
+    }
+    Ok(())
 }
 
 /// Ends a session of an account; `false` when there is none.

@@ -45,16 +45,43 @@ pub struct Link {
     pub expires_at: Timestamp,
 }
 
-/// Adds a link in place of those that were made before for the same person: the last one counts. The link that makes the
-/// first administrator has one id for all instances, so there is one of it.
-pub fn put_link(tx: &mut Tx<'_>, link: &Link) -> Result<(), Error> {
-    match link.account_id {
-        Some(account) => remove_links(tx, account)?,
-        None => {
-            on!(tx.conn(), |c| diesel::delete(one_time_links::table.find(link.id)).execute(c))?;
-        }
-    }
+/// Links of an account for one purpose that work at once; the ceiling of mails lets fewer leave within the life of a reset.
+const MOST_LINKS: i64 = 10;
+
+/// Adds a link for an account. Those before go on: anybody may ask for a reset, and must not end an invitation, nor the
+/// link that somebody is about to open. Above [`MOST_LINKS`] for one purpose the oldest goes.
+pub fn add_link(tx: &mut Tx<'_>, link: &Link) -> Result<(), Error> {
     on!(tx.conn(), |c| diesel::insert_into(one_time_links::table).values(link).execute(c))?;
+    let alike = one_time_links::account_id.eq(link.account_id).and(one_time_links::purpose.eq(link.purpose));
+    let first_too_many: Option<LinkId> = on!(tx.conn(), |c| one_time_links::table
+        .filter(alike)
+        .select(one_time_links::id)
+        .order(one_time_links::id.desc())
+        .limit(1)
+        .offset(MOST_LINKS)
+        .get_result(c)
+        .optional())?;
+    if let Some(last) = first_too_many {
+        let old = one_time_links::table.filter(alike).filter(one_time_links::id.le(last));
+        on!(tx.conn(), |c| diesel::delete(old).execute(c))?;
+    }
+    Ok(())
+}
+
+/// Makes the link to the first administrator, in place of the one before. It has one id for all instances, so there is one
+/// of it: of two that start together the last one counts.
+pub fn put_setup_link(tx: &mut Tx<'_>, link: &Link) -> Result<(), Error> {
+    let set = (
+        one_time_links::token_hash.eq(&link.token_hash),
+        one_time_links::created_at.eq(link.created_at),
+        one_time_links::expires_at.eq(link.expires_at),
+    );
+    on!(tx.conn(), |c| diesel::insert_into(one_time_links::table)
+        .values(link)
+        .on_conflict(one_time_links::id)
+        .do_update()
+        .set(set)
+        .execute(c))?;
     Ok(())
 }
 

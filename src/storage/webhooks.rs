@@ -62,6 +62,17 @@ pub fn all(conn: &mut Conn) -> Result<Vec<Webhook>, Error> {
     Ok(on!(conn, |c| webhooks::table.select(Webhook::as_select()).order(webhooks::id).load(c))?)
 }
 
+/// A page of webhooks, the oldest first: those after `after`, at most `limit`.
+pub fn page(conn: &mut Conn, after: Option<WebhookId>, limit: i64) -> Result<Vec<Webhook>, Error> {
+    Ok(on!(conn, |c| {
+        let mut query = webhooks::table.select(Webhook::as_select()).order(webhooks::id).limit(limit).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(webhooks::id.gt(after));
+        }
+        query.load(c)
+    })?)
+}
+
 /// The webhook with this id.
 pub fn find(conn: &mut Conn, id: WebhookId) -> Result<Option<Webhook>, Error> {
     Ok(on!(conn, |c| webhooks::table.find(id).select(Webhook::as_select()).get_result(c).optional())?)

@@ -24,6 +24,9 @@ export function useCsrf(token) {
   csrf = token;
 }
 
+/** Whether somebody is signed in, as far as is known. */
+export const isIn = () => csrf !== '';
+
 /** @param {() => void} listener told when the service does not know us any more */
 export function onSignedOut(listener) {
   signedOut = listener;

@@ -1,6 +1,6 @@
 // Decisions: the page goes on at once, the request follows, and what fails comes back with its reason. Every request names
 // the version that was looked at, so that nothing is written over what somebody else did meanwhile.
-import { call, Failure, get, post, said } from './api.js';
+import { call, Failure, get, isIn, post, said } from './api.js';
 import { belongs, currentRow, put, queue, renew, take } from './queue.js';
 import { announce, toast, UNDO_MS } from './toast.js';
 import { t } from './words.js';
@@ -50,8 +50,17 @@ function inTurn(id, work) {
   return turn;
 }
 
-/** Sees that nothing is lost when the page closes while something is on its way. */
-addEventListener('beforeunload', (event) => { if (busy.size > 0) event.preventDefault(); });
+/** Sees that nothing is lost when the page closes while something is on its way; without a session nothing arrives. */
+addEventListener('beforeunload', (event) => { if (busy.size > 0 && isIn()) event.preventDefault(); });
+
+/** What is still to be carried out, and can be taken back until then. @type {Set<() => Promise<void>>} */
+const planned = new Set();
+
+/** Carries out what is planned, and waits for all that is on its way. */
+export async function finish() {
+  await Promise.all([...planned].map((now) => now()));
+  await Promise.allSettled(busy.values());
+}
 
 /** @param {Deed} deed */
 function remember(deed) {
@@ -182,12 +191,14 @@ export function removeForGood(row) {
     }
   };
   let timer = window.setTimeout(leave, UNDO_MS);
-  const now = () => { if (timer) { clearTimeout(timer); void leave(); } };
+  const now = async () => { if (timer) { clearTimeout(timer); await leave(); } };
+  planned.add(now);
   addEventListener('pagehide', now, { once: true });
-  const back = async () => { clearTimeout(timer); removeEventListener('pagehide', now); };
+  const forget = () => { planned.delete(now); removeEventListener('pagehide', now); };
+  const back = async () => { clearTimeout(timer); forget(); };
   const deed = remember({ rows: [row], back });
   toast(t('did.remove', { name: row.name }), { undo: () => { if (timer) undo(deed); } });
-  setTimeout(() => { const at = deeds.indexOf(deed); if (at >= 0) deeds.splice(at, 1); }, UNDO_MS);
+  setTimeout(() => { forget(); const at = deeds.indexOf(deed); if (at >= 0) deeds.splice(at, 1); }, UNDO_MS);
 }
 
 /** Replies; a comment that waited is approved with it. @param {Row} row @param {string} body */

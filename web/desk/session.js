@@ -1,5 +1,6 @@
 // Who is signed in. The session itself is a cookie that no script can read.
 import { call, get, onSignedOut, post, said, useCsrf } from './api.js';
+import { finish } from './decide.js';
 import { deafen, listen } from './live.js';
 import { store } from './store.js';
 import { toast } from './toast.js';
@@ -13,16 +14,22 @@ export const session = store({
 
 /** @param {import('./types.js').Session} opened */
 export async function enter({ account, csrf_token }) {
+  const before = session.get().account;
+  // Somebody else comes in by a link. The caller goes on first: it knows where that leads.
+  if (before && before.id !== account.id) return void setTimeout(() => location.reload());
   useCsrf(csrf_token);
   await speak(account.language);
   session.set({ account, known: true });
   listen();
 }
 
+/** Whoever is next in this tab must find nothing of what was here: a new page forgets all of it for sure. */
 function leave() {
+  const { account } = session.get();
   useCsrf('');
   deafen();
   session.set({ account: null, known: true });
+  if (account) location.reload();
 }
 
 onSignedOut(leave);
@@ -42,6 +49,7 @@ export const signIn = async (credentials) => enter(await post('/session', creden
 
 export async function signOut() {
   try {
+    await finish();
     await call('DELETE', '/session');
     leave();
   } catch (error) {

@@ -16,6 +16,7 @@ on_both_databases!(
     accounts_are_made_changed_and_disabled,
     there_is_always_an_administrator,
     tokens_have_an_end_and_a_scope,
+    tokens_are_narrowed,
     who_may_do_what
 );
 
@@ -241,6 +242,56 @@ async fn tokens_have_an_end_and_a_scope(backend: Backend) {
     assert_eq!(call(&app, &decides, "GET", "/api/v1/moderation/comments", Value::Null).await.status, 401, "over");
 }
 
+async fn tokens_are_narrowed(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let (root, ann) = (admin(&app).await, app.default_moderator().await.token);
+    let body = json!({"name": "laptop", "scope": "moderate", "days": 10});
+    let made = call(&app, &ann, "POST", "/api/v1/tokens", body).await.expect(201);
+    let (path, token) = (format!("/api/v1/tokens/{}", made["id"].as_str().unwrap()), made["token"].as_str().unwrap());
+    let patch = async |by: &str, body: Value| call(&app, by, "PATCH", &path, body).await;
+    let mut known = made.clone();
+    known.as_object_mut().unwrap().remove("token");
+    assert_eq!(call(&app, &ann, "GET", &path, Value::Null).await.expect(200), known, "without its secret");
+    assert_eq!(patch(&ann, json!({})).await.expect(200), known);
+    known["name"] = json!("old laptop");
+    assert_eq!(patch(&ann, json!({"name": " old  laptop "})).await.expect(200), known, "what is not named stays");
+    known["expires_at"] = json!("2026-01-05T00:00:00.000000Z");
+    assert_eq!(patch(&root, json!({"expires_at": "2026-01-05T01:00:00+01:00"})).await.expect(200), known);
+    for (wrong, fault) in [
+        (json!({"expires_at": "2026-01-05T00:00:01Z"}), "expires_at out_of_range"),
+        (json!({"expires_at": "tomorrow"}), "expires_at invalid_time"),
+        (json!({"expires_at": null}), "expires_at required"),
+        (json!({"scope": "admin"}), "scope out_of_range"),
+        (json!({"scope": "all"}), "scope unknown_value"),
+        (json!({"scope": null}), "scope required"),
+        (json!({"name": ""}), "name required"),
+        (json!({"name": null}), "name required"),
+        (json!({"name": "x".repeat(101)}), "name too_long"),
+        (json!({"days": 3}), "days unknown_field"),
+    ] {
+        assert_eq!(patch(&ann, wrong.clone()).await.faults(), [fault], "{wrong}");
+    }
+    known["scope"] = json!("read");
+    assert_eq!(patch(&ann, json!({"scope": "read"})).await.expect(200), known);
+    let narrow = async |body: Value| call(&app, token, "PATCH", &path, body).await;
+    assert_eq!(narrow(json!({"name": "x"})).await.problem(403), "forbidden", "it reads from now on");
+    // Whoever goes less far changes nothing of it, and others do not know of it.
+    let own = call(&app, &ann, "GET", "/api/v1/tokens", Value::Null).await.expect(200);
+    let wide = format!("/api/v1/tokens/{}", own["tokens"][0]["id"].as_str().unwrap());
+    let less = call(&app, &ann, "POST", "/api/v1/tokens", json!({"name": "less"})).await.expect(201);
+    let less = less["token"].as_str().unwrap();
+    assert_eq!(call(&app, less, "PATCH", &wide, json!({"name": "x"})).await.problem(403), "forbidden");
+    let all = call(&app, &root, "GET", "/api/v1/tokens", Value::Null).await.expect(200);
+    let roots = all["tokens"].as_array().unwrap().iter().find(|token| token["account"] != made["account"]).unwrap();
+    let roots = format!("/api/v1/tokens/{}", roots["id"].as_str().unwrap());
+    for method in ["GET", "PATCH"] {
+        let body = if method == "GET" { Value::Null } else { json!({"name": "x"}) };
+        assert_eq!(call(&app, &ann, method, &roots, body).await.problem(404), "not_found");
+    }
+    patch(&ann, json!({"expires_at": "2026-01-01T00:00:00Z"})).await.expect(200);
+    assert_eq!(call(&app, token, "GET", "/api/v1/moderation/comments", Value::Null).await.status, 401, "over");
+}
+
 /// Every address of administration, and what each kind of caller gets there: nobody, a moderator, an administrator with a
 /// token that only moderates, an administrator.
 async fn who_may_do_what(backend: Backend) {
@@ -254,7 +305,7 @@ async fn who_may_do_what(backend: Backend) {
     let narrow = app.service.make_token(narrow).await.unwrap().0;
     let (account, token) = (format!("/api/v1/accounts/{id}"), "/api/v1/tokens/0190a000-0000-7000-8000-000000000001");
     let empty = || json!({});
-    let table: [(&str, &str, Value, [u16; 4]); 18] = [
+    let table: [(&str, &str, Value, [u16; 4]); 20] = [
         ("POST", "/api/v1/moderation/rules", empty(), [401, 403, 403, 422]),
         ("GET", "/api/v1/sites", Value::Null, [401, 200, 200, 200]),
         ("POST", "/api/v1/sites", empty(), [401, 403, 403, 422]),
@@ -272,6 +323,8 @@ async fn who_may_do_what(backend: Backend) {
         ("PATCH", &account, empty(), [401, 403, 403, 200]),
         ("GET", "/api/v1/tokens", Value::Null, [401, 200, 200, 200]),
         ("POST", "/api/v1/tokens", empty(), [401, 422, 422, 422]),
+        ("GET", token, Value::Null, [401, 404, 404, 404]),
+        ("PATCH", token, empty(), [401, 404, 404, 404]),
         ("DELETE", token, Value::Null, [401, 404, 404, 404]),
     ];
     for (method, path, body, expected) in table {

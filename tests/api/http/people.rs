@@ -19,6 +19,7 @@ on_both_databases!(
     an_export_has_everything,
     administrators_alone_may,
     after_an_erasure_no_byte_is_left,
+    the_log_says_who_erased_and_how,
     many_comments_go_in_batches,
     senders_go_after_their_days,
     refused_comments_go_after_their_days,
@@ -130,6 +131,29 @@ async fn after_an_erasure_no_byte_is_left(backend: Backend) {
     assert!(!left_of_it(&app, &hashes).await);
     assert!(moderator.queue("?q=answer&status=all").await.len() == 1, "search still finds the others");
     assert!(moderator.queue("?q=melancholy&status=all").await.is_empty());
+}
+
+async fn the_log_says_who_erased_and_how(backend: Backend) {
+    let app = started(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Admin).await;
+    let token = admin(&app).await;
+    let last = async |id: &str| {
+        let log = desk.get(&format!("/api/v1/moderation/events?comment={id}")).await.expect(200);
+        let last = &log["events"][0];
+        [last["action"].clone(), last["actor"].clone(), last["via"].clone()]
+            .map(|word| word.as_str().unwrap().to_owned())
+    };
+    let by_token = sent(&app, &canary("by a token")).await;
+    people(&app, &token, "erase", json!({"email": EMAIL})).await.expect(200);
+    assert_eq!(last(&by_token).await, ["removed", "boss", "api"]);
+    let by_desk = sent(&app, &canary("at the desk")).await;
+    desk.post("/api/v1/people/erase", &json!({"email": EMAIL})).await.expect(200);
+    assert_eq!(last(&by_desk).await, ["removed", "ann", "desk"]);
+    let by_hand = sent(&app, &canary("by the command line")).await;
+    let email = afterword::domain::email::Email::parse(EMAIL, "email").unwrap();
+    let eraser = afterword::service::erasure::Eraser { account: None, via: afterword::domain::comment::Via::Cli };
+    assert_eq!(app.service.erase_person(app.service.whose(&email, None), eraser).await.unwrap(), 1);
+    assert_eq!(last(&by_hand).await, ["removed", "operator", "cli"]);
 }
 
 /// Whether anything of the canary lies in the files (`SQLite`) or in any row (`PostgreSQL`).

@@ -15,6 +15,7 @@ use crate::support::webhooks::{Admin, id, kinds, service};
 on_both_databases!(
     a_new_secret_and_the_former_one,
     a_new_secret_key,
+    they_come_in_pages,
     what_an_administrator_can_do,
     what_nobody_may_ask_for,
     the_log_has_an_end,
@@ -55,6 +56,31 @@ async fn a_new_secret_key(backend: Backend) {
     app.comment("after the rotation").await;
     app.run_jobs().await;
     assert!(receiver.take().remove(0).is_signed_by(hook["secret"].as_str().unwrap()));
+}
+
+async fn they_come_in_pages(backend: Backend) {
+    let (app, receiver) = (service(backend).await, Receiver::start());
+    let admin = Admin::of(&app).await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(id(&admin.add(json!({"url": receiver.url()})).await));
+    }
+    let page = async |query: &str| {
+        let answer = admin.ask(Method::GET, query, None).await.expect(200);
+        let ids: Vec<_> = answer["webhooks"].as_array().unwrap().iter().map(id).collect();
+        (ids, answer["next_cursor"].as_str().map(str::to_owned))
+    };
+    let (mut seen, mut next) = page("?limit=2").await;
+    while let Some(cursor) = next {
+        let (rows, more) = page(&format!("?limit=2&cursor={cursor}")).await;
+        assert!(rows.len() <= 2);
+        seen.extend(rows);
+        next = more;
+    }
+    assert_eq!(seen, made, "the oldest first");
+    assert_eq!(page("?limit=5").await, (made, None));
+    assert_eq!(admin.ask(Method::GET, "?limit=0", None).await.faults(), ["limit out_of_range"]);
+    assert_eq!(admin.ask(Method::GET, "?cursor=x", None).await.problem(400), "malformed_request");
 }
 
 async fn what_an_administrator_can_do(backend: Backend) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use afterword::domain::ids::SessionId;
 use afterword::storage::accounts::Role;
+use afterword::storage::sessions::{self, Session};
 use reqwest::Method;
 use serde_json::json;
 
@@ -15,7 +17,9 @@ on_both_databases!(
     cookies_are_for_our_own_pages_alone,
     a_session_ends,
     a_session_is_new_each_time,
+    cookies_count_by_their_exact_name,
     sessions_are_listed_and_ended,
+    sessions_are_bounded_and_come_in_pages,
     rights_are_those_of_the_account_now,
     known_and_unknown_cost_the_same,
     a_token_counts_before_a_session,
@@ -77,6 +81,49 @@ async fn cookies_are_for_our_own_pages_alone(backend: Backend) {
     let value = secure[0].split_once('=').unwrap().1.split(';').next().unwrap();
     let request = app.request(Method::GET, "/api/v1/session").header("cookie", format!("afterword={value}"));
     assert_eq!(app.send(request).await.problem(401), "unauthenticated");
+}
+
+/// A neighbouring host may set any cookie but one of the exact name with `__Host-`.
+async fn cookies_count_by_their_exact_name(backend: Backend) {
+    let app = TestApp::build(backend).set("limits__enabled", "false");
+    let app = app.set("server__public_url", "https://c.example").start().await;
+    app.account("ann@blog.example", Role::Admin).await;
+    let request = app.request(Method::POST, "/api/v1/session").header("origin", "https://c.example");
+    let sign_in = json!({"email": "ann@blog.example", "password": PASSWORD});
+    let [cookie, device]: [String; 2] = cookies(&app.send(request.json(&sign_in)).await).try_into().unwrap();
+    let value = |line: &str| line.split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+    let (secret, mark) = (value(&cookie), value(&device));
+    let status = async |line: &[u8]| {
+        let line = reqwest::header::HeaderValue::from_bytes(line).unwrap();
+        app.send(app.request(Method::GET, "/api/v1/session").header("cookie", line)).await.status.as_u16()
+    };
+    let own = format!("__Host-afterword={secret}");
+    for line in [
+        own.clone(),
+        format!("a=b;{own}"),
+        format!("a; =; ;;\t {own} ; __Host-afterword-device={mark}"),
+        format!("%5F%5FHost-afterword=planted; {own}; __HOST-afterword=planted; afterword=planted"),
+    ] {
+        assert_eq!(status(line.as_bytes()).await, 200, "{line}");
+    }
+    assert_eq!(
+        status(&[b"other=\xff\xfe; ".as_slice(), own.as_bytes()].concat()).await,
+        200,
+        "others' bytes harm nothing"
+    );
+    for line in [
+        format!("%5F%5FHost-afterword={secret}"),
+        format!("__Host-%61fterword={secret}"),
+        format!("__host-afterword={secret}"),
+        format!("__Host-afterword ={secret}"),
+        format!("{own}; __Host-afterword=planted"),
+        format!("__Host-afterword=planted; {own}"),
+        format!("{own}; {own}"),
+        "__Host-afterword=".to_owned(),
+        "__Host-afterword".to_owned(),
+    ] {
+        assert_eq!(status(line.as_bytes()).await, 401, "{line}");
+    }
 }
 
 async fn a_session_ends(backend: Backend) {
@@ -149,6 +196,46 @@ async fn sessions_are_listed_and_ended(backend: Backend) {
     second.delete("/api/v1/sessions").await.expect(204);
     assert!(second.is_in().await && !third.is_in().await && other.is_in().await);
     assert_eq!(listed(&second).await.len(), 1);
+}
+
+async fn sessions_are_bounded_and_come_in_pages(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Moderator).await;
+    let (account, now) = (desk.told["account"]["id"].as_str().unwrap().parse().unwrap(), app.service.clock.now());
+    let older = move |n: u8| Session {
+        id: SessionId(uuid::Uuid::from_u128(n.into())),
+        account_id: account,
+        token_hash: vec![n; 32],
+        user_agent: None,
+        created_at: now,
+        seen_at: now,
+        expires_at: now.plus(HOUR),
+    };
+    let added = app.service.db.write(move |tx| (1..=60).try_for_each(|n| sessions::insert(tx, &older(n))));
+    added.await.unwrap();
+    let other = app.desk("ben@blog.example", Role::Moderator).await;
+    let last = app.signed_in("ann@blog.example").await;
+    let page = async |query: &str| {
+        let answer = last.get(&format!("/api/v1/sessions{query}")).await.expect(200);
+        let ids: Vec<_> =
+            answer["sessions"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+        (ids, answer["next_cursor"].as_str().map(str::to_owned))
+    };
+    let (all, next) = page("?limit=200").await;
+    assert_eq!((all.len(), next), (50, None), "the newest stay");
+    assert!(desk.is_in().await && other.is_in().await);
+    assert_eq!(all[2], uuid::Uuid::from_u128(60).to_string());
+    let (mut seen, mut next) = page("?limit=20").await;
+    while let Some(cursor) = next {
+        let (rows, more) = page(&format!("?limit=20&cursor={cursor}")).await;
+        seen.extend(rows);
+        next = more;
+    }
+    assert_eq!(seen, all);
+    for (query, fault) in [("?limit=0", "limit out_of_range"), ("?limit=201", "limit out_of_range")] {
+        assert_eq!(last.get(&format!("/api/v1/sessions{query}")).await.faults(), [fault]);
+    }
+    assert_eq!(last.get("/api/v1/sessions?cursor=x").await.problem(400), "malformed_request");
 }
 
 async fn rights_are_those_of_the_account_now(backend: Backend) {

@@ -15,8 +15,11 @@ use crate::support::mails::Read;
 on_both_databases!(
     the_first_administrator_comes_by_a_link,
     of_two_at_once_one_wins,
+    instances_start_at_once,
     an_invitation_sets_the_first_password,
+    links_do_not_kill_each_other,
     a_reset_ends_what_was_open,
+    a_reset_takes_tokens_back,
     a_reset_does_not_pass_the_second_factor,
     nobody_learns_who_has_an_account,
     links_die_with_the_account
@@ -96,6 +99,47 @@ async fn of_two_at_once_one_wins(backend: Backend) {
     assert_eq!(answers, [201, 404]);
 }
 
+async fn instances_start_at_once(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let mut instances = Vec::new();
+    for _ in 0..4 {
+        instances.push(app.another().start().await);
+    }
+    for _ in 0..10 {
+        let links = instances.iter().map(|instance| instance.service.setup_link());
+        let mut works = 0;
+        for link in futures_util::future::join_all(links).await {
+            works += u32::from(look(&app, &link.unwrap().unwrap()).await.status == 200);
+        }
+        assert_eq!(works, 1, "the link that was written last");
+    }
+}
+
+async fn links_do_not_kill_each_other(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let admin = app.desk("ann@blog.example", Role::Admin).await;
+    let body = json!({"email": "ben@blog.example", "role": "moderator", "sites": ["default"], "invite": true});
+    let id = admin.post("/api/v1/accounts", &body).await.expect(201)["id"].as_str().unwrap().parse().unwrap();
+    let invited = mailed(&app).await;
+    // Anybody may ask for a reset, also of somebody who has been invited; and a mail may be sent twice.
+    ask(&app, "/api/v1/session/reset", &json!({"email": "ben@blog.example"})).await.expect(202);
+    let reset = mailed(&app).await;
+    let mut resets = vec![reset];
+    for _ in 0..11 {
+        resets.push(app.service.make_link(id, Purpose::Reset).await.unwrap().unwrap());
+    }
+    for dead in &resets[..2] {
+        assert_eq!(look(&app, dead).await.problem(404), "not_found", "ten for one purpose, the last ones");
+    }
+    look(&app, &resets[2]).await.expect(200);
+    look(&app, &invited).await.expect(200);
+    let desk = Desk::of(&app, follow(&app, &resets[2], json!({})).await);
+    for spent in [&resets[2], &resets[11], &invited] {
+        assert_eq!(follow(&app, spent, json!({})).await.problem(404), "not_found", "whoever is in needs no other one");
+    }
+    assert!(desk.is_in().await);
+}
+
 async fn an_invitation_sets_the_first_password(backend: Backend) {
     let app = TestApp::new(backend).await;
     let admin = app.desk("ann@blog.example", Role::Admin).await;
@@ -110,7 +154,7 @@ async fn an_invitation_sets_the_first_password(backend: Backend) {
     let invite = format!("/api/v1/accounts/{id}/invite");
     assert_eq!(admin.post(&invite, &json!({})).await.expect(202), json!({}));
     let second = mailed(&app).await;
-    assert_eq!(look(&app, &token).await.problem(404), "not_found", "the last one counts");
+    look(&app, &token).await.expect(200);
     app.clock.advance(Duration::from_hours(7 * 24) - Duration::from_secs(1));
     let desk = Desk::of(&app, follow(&app, &second, json!({"name": "Ben"})).await);
     assert_eq!((&desk.told["account"]["id"], &desk.told["account"]["name"]), (&json!(id), &json!("Ben")));
@@ -140,6 +184,32 @@ async fn a_reset_ends_what_was_open(backend: Backend) {
     let token = mailed(&app).await;
     app.clock.advance(Duration::from_hours(1));
     assert_eq!(follow(&app, &token, json!({})).await.problem(410), "link_expired");
+}
+
+/// A token that somebody made in a session which was not theirs must not outlive the reset that ends it.
+async fn a_reset_takes_tokens_back(backend: Backend) {
+    let app = TestApp::new(backend).await;
+    let desk = app.desk("ann@blog.example", Role::Admin).await;
+    let made = desk.post("/api/v1/tokens", &json!({"name": "x", "scope": "admin"})).await.expect(201);
+    let ben = app.moderator("ben@blog.example", Role::Admin, &[]).await;
+    let works = async |token: &str| {
+        let request = app.request(Method::GET, "/api/v1/moderation/summary").bearer_auth(token);
+        app.send(request).await.status.as_u16()
+    };
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(works(token).await, 200);
+    let id = desk.told["account"]["id"].as_str().unwrap().parse().unwrap();
+    let link = app.service.make_link(id, Purpose::Reset).await.unwrap().unwrap();
+    assert_eq!(works(token).await, 200, "the link alone takes nothing");
+    let new = Desk::of(&app, follow(&app, &link, json!({})).await);
+    assert_eq!((works(token).await, works(&ben.token).await), (401, 200));
+    new.post("/api/v1/tokens", &json!({"name": "y"})).await.expect(201);
+    // Whoever chooses a first password keeps what their programs use.
+    let email = afterword::domain::email::Email::parse("ben@blog.example", "email").unwrap();
+    let id = app.service.account_by_email(&email).await.unwrap().id;
+    let link = app.service.make_link(id, Purpose::Invitation).await.unwrap().unwrap();
+    follow(&app, &link, json!({})).await.expect(201);
+    assert_eq!(works(&ben.token).await, 200);
 }
 
 async fn a_reset_does_not_pass_the_second_factor(backend: Backend) {
