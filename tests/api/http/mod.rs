@@ -36,6 +36,7 @@ mod rotation;
 mod rules;
 mod sign_in;
 mod site_settings;
+mod strangers;
 mod stream;
 mod submission;
 mod webhooks;
