@@ -85,6 +85,7 @@ pub fn words(texts: &Texts) -> Value {
 }
 
 /// The filter that puts words into the gaps of a text; what comes of it is escaped like any other.
+#[expect(clippy::needless_pass_by_value, reason = "filters get their named arguments so")]
 fn fill_gaps(text: &str, gaps: Kwargs) -> Result<String, minijinja::Error> {
     let values = gaps.args().map(|name| Ok((name, gaps.get::<String>(name)?)));
     let values: Vec<(&str, String)> = values.collect::<Result<_, minijinja::Error>>()?;

@@ -1,6 +1,7 @@
 // Forms and tables for whoever administers: described, not drawn. A fault stands beside its field, as the service said it.
 import { html, useEffect, useRef, useState } from './vendor/preact-htm.js';
 import { Failure, get, said } from './api.js';
+import { announce } from './toast.js';
 import { t } from './words.js';
 
 /** @typedef {import('./types.js').Field} Field */
@@ -144,3 +145,12 @@ export function useOne(path) {
 
 /** @param {{title: string, add?: string, children?: any}} props */
 export const Page = ({ title, add, children }) => html`<div class="page"><header class="head"><h1>${title}</h1>${add && html`<a class="button primary" href=${add}>${t('add')}</a>`}</header>${children}</div>`;
+
+/** Something that is shown once, to be copied. @param {{text: string, label: string}} props */
+export function Secret({ text, label }) {
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => place.current?.focus(), [text]);
+  const copy = () => navigator.clipboard?.writeText(text).then(() => announce(t('copied')), () => {});
+  return html`<section class="secret" tabindex="-1" ref=${place} aria-label=${label}><p>${label}</p>
+    <pre>${text}</pre><button type="button" onClick=${copy}>${t('copy')}</button></section>`;
+}

@@ -2,8 +2,7 @@
 import { html, useState } from './vendor/preact-htm.js';
 import { call, post, said } from './api.js';
 import { Time } from './comment.js';
-import { Form, Page, usePages } from './form.js';
-import { Secret } from './secret.js';
+import { Form, Page, Secret, usePages } from './form.js';
 import { session } from './session.js';
 import { useStore } from './store.js';
 import { SecondFactor } from './totp.js';

@@ -4,11 +4,11 @@ import { t } from './words.js';
 /** @param {string} status */
 export const state = (status) => t(`state.${status}`);
 
-/** The codes that have words of their own; what a rule says comes from its author. */
-const KNOWN = new Set(['policy', 'new_author', 'honeypot', 'email_rate', 'edit', 'flagged', 'too_fast', 'bad_form_token', 'no_form_token']);
-
-/** Why it was held, one plain sentence each. @param {import('./types.js').Comment} comment */
+/** Why it was held, one plain sentence each; what a rule says comes from its author. @param {import('./types.js').Comment} comment */
 export function reasons({ hold_reasons: all, spam_score: score }) {
-  const said = all.map(({ code, detail }) => (KNOWN.has(code) ? t(`why.${code}`) : detail));
+  const said = all.map(({ code, detail }) => {
+    const text = t(`why.${code}`);
+    return text.startsWith('why.') ? detail : text;
+  });
   return score === null ? said : [...said, t('why.score', { n: score })];
 }

@@ -2,9 +2,8 @@
 import { html, useState } from './vendor/preact-htm.js';
 import { call, post, said } from './api.js';
 import { Time } from './comment.js';
-import { Form, Page, useOne, usePages } from './form.js';
+import { Form, Page, Secret, useOne, usePages } from './form.js';
 import { go, to } from './router.js';
-import { Secret } from './secret.js';
 import { toast } from './toast.js';
 import { t } from './words.js';
 

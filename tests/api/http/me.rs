@@ -128,7 +128,7 @@ async fn people_read_the_language_of_the_site(backend: Backend) {
     let id = app.submit(&body).await.expect(202)["comment"]["id"].as_str().unwrap().to_owned();
     // Administrators get mails of their own.
     let told = async || {
-        let mails: Vec<Read> = app.run_jobs().await.iter().map(Read::of).collect();
+        let mails: Vec<Read> = app.run_jobs().await.iter().map(|mail| Read::of(mail)).collect();
         mails.into_iter().find(|mail| mail.header("To").to_lowercase().contains(READER)).unwrap()
     };
     let question = told().await;
