@@ -1,6 +1,6 @@
 //! Links that let somebody choose a password: the first administrator, whoever is invited, whoever has forgotten theirs. A
-//! link works once; whoever comes in by one ends every other session and link of the account, and by a reset its access
-//! tokens. It replaces the password and nothing else: an account with a second factor asks for it all the same.
+//! link works once; whoever comes in by one ends every other session and link of the account, and its access tokens if it had
+//! a password. It replaces the password and nothing else: an account with a second factor asks for it all the same.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ enum Whom {
     /// The first administrator, who is made.
     First(Box<Unsealed>),
     /// An account that is there: its new password and what else it needs.
-    Known { name: Option<String>, password_hash: String, factor: Factor, purpose: Purpose },
+    Known { name: Option<String>, password_hash: String, factor: Factor, replaces: bool },
 }
 
 impl Service {
@@ -149,8 +149,9 @@ impl Service {
         let (account, whom) = match account {
             Some(account) => {
                 let factor = self.second_factor(&account, with.code.as_deref())?;
+                let replaces = account.password_hash.is_some();
                 let password_hash = self.passwords.hash(password).await?;
-                (account, Whom::Known { name, password_hash, factor, purpose: link.purpose })
+                (account, Whom::Known { name, password_hash, factor, replaces })
             }
             None => {
                 let new =
@@ -224,10 +225,10 @@ impl Service {
     }
 }
 
-/// Lets an account in with its new password, and all its other sessions and links end. A reset takes its tokens back as well:
-/// whoever was in its place may have made some. An invitation finds none but its owner's.
+/// Lets an account in with its new password, and all its other sessions and links end. Where there was a password somebody else
+/// may have been in, and made tokens: they are taken back as well. Before the first one nobody was.
 fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
-    let Whom::Known { name, password_hash, factor, purpose } = whom else { return Ok(()) };
+    let Whom::Known { name, password_hash, factor, replaces } = whom else { return Ok(()) };
     let id = session.account_id;
     if let Some(name) = name {
         let before = accounts::find_to_change(tx, id)?.ok_or(Error::NotFound)?;
@@ -237,7 +238,7 @@ fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
         return Err(Error::NotFound);
     }
     factor.take(tx, id)?;
-    if *purpose == Purpose::Reset {
+    if *replaces {
         accounts::revoke_tokens(tx, id, session.created_at)?;
     }
     sessions::end_others(tx, id, session.id)?;

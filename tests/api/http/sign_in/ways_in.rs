@@ -207,9 +207,12 @@ async fn a_reset_takes_tokens_back(backend: Backend) {
     // Whoever chooses a first password keeps what their programs use.
     let email = afterword::domain::email::Email::parse("ben@blog.example", "email").unwrap();
     let id = app.service.account_by_email(&email).await.unwrap().id;
-    let link = app.service.make_link(id, Purpose::Invitation).await.unwrap().unwrap();
-    follow(&app, &link, json!({})).await.expect(201);
+    let first = app.service.make_link(id, Purpose::Reset).await.unwrap().unwrap();
+    follow(&app, &first, json!({})).await.expect(201);
     assert_eq!(works(&ben.token).await, 200);
+    let second = app.service.make_link(id, Purpose::Reset).await.unwrap().unwrap();
+    follow(&app, &second, json!({})).await.expect(201);
+    assert_eq!(works(&ben.token).await, 401);
 }
 
 async fn a_reset_does_not_pass_the_second_factor(backend: Backend) {
