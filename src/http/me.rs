@@ -32,11 +32,12 @@ const SHOWN: i64 = 50;
 /// What the rings count asking for a link and changing one's comments as. No article has such a key.
 const PLACE: &str = "\u{0}me";
 
-/// Leads to the form of the one site; where there are several, a page with a way to each.
+/// Leads to the form of the only site. Where there are several, their articles lead to theirs: who else is a guest of the
+/// service is nobody's business.
 #[utoipa::path(
     get, path = "/me/", tag = "One's own data",
     responses(
-        (status = 200, description = "The names of the sites", content_type = "text/html"),
+        (status = 200, description = "Where the way to each site's form is", content_type = "text/html"),
         (status = 303, description = "To the form of the only site"),
     ),
 )]
@@ -45,11 +46,9 @@ pub async fn begin(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     if let [only] = sites.as_slice() {
         return Ok(back(&state.own_data(only)));
     }
-    let ours = state.service.sites.by_key("default")?;
-    let ways = sites.iter().map(|site| context! { name => site.name.as_str(), link => state.own_data(site) });
-    let texts = Texts::of(&ours.language);
-    let values = context! { title => texts.own.title, sites => ways.collect::<Vec<_>>(), ..words(texts) };
-    Ok(state.pages.answer(StatusCode::OK, "me_sites.html", values)?)
+    let texts = Texts::of(sites.first().map_or("en", |site| &site.language));
+    let values = context! { title => texts.own.title, text => texts.own.which_site, ..words(texts) };
+    Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
 }
 
 /// The page on which somebody asks for a link to what they wrote.

@@ -20,7 +20,6 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("comments.html", include_str!("../../web/pages/comments.html")),
     ("link.html", include_str!("../../web/pages/link.html")),
     ("ask.html", include_str!("../../web/pages/ask.html")),
-    ("me_sites.html", include_str!("../../web/pages/me_sites.html")),
     ("me_ask.html", include_str!("../../web/pages/me_ask.html")),
     ("me.html", include_str!("../../web/pages/me.html")),
     ("me_comment.html", include_str!("../../web/pages/me_comment.html")),

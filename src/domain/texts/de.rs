@@ -41,7 +41,7 @@ pub static TEXTS: Texts = Texts {
     },
     own: Own {
         title: "Was Sie geschrieben haben",
-        which_site: "Auf welcher Seite haben Sie kommentiert?",
+        which_site: "Unter dem Formular am Ende jedes Artikels steht ein Link zu dem, was Sie auf der Seite geschrieben haben. Bitte folgen Sie ihm dort.",
         ask: "Sehen, mitnehmen, berichtigen oder löschen Sie, was Sie auf {site} geschrieben haben. Geben Sie die E-Mail-Adresse ein, die Sie dort benutzt haben; ein Link kommt per E-Mail.",
         bad_email: "Bitte geben Sie eine E-Mail-Adresse wie name@example.org ein.",
         send: "Link senden",

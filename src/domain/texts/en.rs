@@ -41,7 +41,7 @@ pub static TEXTS: Texts = Texts {
     },
     own: Own {
         title: "What you wrote",
-        which_site: "On which site did you comment?",
+        which_site: "Below the form at the end of each article stands a link to what you wrote on that site. Please follow it there.",
         ask: "See, take along, correct or erase what you wrote on {site}. Type the e-mail address that you used; a link comes by mail.",
         bad_email: "Please write an email address, like name@example.org.",
         send: "Send me the link",

@@ -41,7 +41,7 @@ pub static TEXTS: Texts = Texts {
     },
     own: Own {
         title: "Lo que escribiste",
-        which_site: "¿En qué sitio comentaste?",
+        which_site: "Debajo del formulario al final de cada artículo hay un enlace a lo que escribiste en ese sitio. Síguelo allí, por favor.",
         ask: "Mira, llévate, corrige o borra lo que escribiste en {site}. Escribe la dirección de correo que usaste; te llegará un enlace por correo.",
         bad_email: "Escribe una dirección de correo, como nombre@example.org.",
         send: "Enviarme el enlace",

@@ -41,7 +41,7 @@ pub static TEXTS: Texts = Texts {
     },
     own: Own {
         title: "Ce que vous avez écrit",
-        which_site: "Sur quel site avez-vous commenté ?",
+        which_site: "Sous le formulaire à la fin de chaque article se trouve un lien vers ce que vous avez écrit sur ce site. Suivez-le là-bas, s’il vous plaît.",
         ask: "Voyez, emportez, corrigez ou effacez ce que vous avez écrit sur {site}. Indiquez l’adresse e-mail que vous avez utilisée ; un lien arrive par e-mail.",
         bad_email: "Indiquez une adresse e-mail, comme nom@example.org.",
         send: "M’envoyer le lien",
