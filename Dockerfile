@@ -1,12 +1,14 @@
 # Two stages: build with the Rust toolchain, run in a small image without one.
 #   docker build -t afterword .
+#   docker build -t afterword --build-arg FEATURES=passkeys .    # with what is not built by default
 #   docker run -p 8080:8080 -v afterword:/data -e AFTERWORD__SERVER__PUBLIC_URL=https://comments.example.org afterword
 FROM rust:1.95-slim-bookworm AS build
 # The embedded SQLite is C.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked && cp target/release/afterword /afterword
+ARG FEATURES=""
+RUN cargo build --release --locked --features "$FEATURES" && cp target/release/afterword /afterword
 
 FROM debian:bookworm-slim
 # Certificates, so that TLS to mail servers and databases can be verified.

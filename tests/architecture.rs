@@ -260,7 +260,7 @@ fn files_answer_one_question() {
 #[test]
 fn no_system_library_is_linked() {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "-e", "normal,build", "--prefix", "none"])
+        .args(["tree", "--offline", "--locked", "--all-features", "-e", "normal,build", "--prefix", "none"])
         .current_dir(root())
         .output()
         .unwrap();

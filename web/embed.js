@@ -53,6 +53,8 @@ const uncounted = new Set();
 
 class Count extends Part {
   connectedCallback() {
+    // A line of counts alone is a line before they come.
+    this.textContent ||= '\u200b';
     // One request for all that are on the page.
     if (!uncounted.size) setTimeout(() => import('./embed/count.js').then(({ count }) => count(uncounted)));
     uncounted.add(this);

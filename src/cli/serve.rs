@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, remark, say};
 use crate::app::{App, Parts, Sockets};
 use crate::config::Config;
+use crate::domain::passkeys::{BUILT_IN, obstacle};
 use crate::service::Service;
 use crate::storage::accounts;
 use crate::telemetry;
@@ -24,6 +25,9 @@ pub async fn run(config: &Config, file: Option<&Path>) -> Result<(), Failure> {
     }
     if config.own_origin().is_none_or(|origin| !origin.as_str().starts_with("https://")) && !config.is_local() {
         tracing::warn!("server.public_url is not https: passwords and sessions of the desk cross the network readable");
+    }
+    if let Some(why) = obstacle(config.own_origin().as_ref()).filter(|_| BUILT_IN) {
+        tracing::info!(why, "passkeys are not offered");
     }
     // Not through the log: it is for the eyes of whoever starts the service, in whatever form the log is.
     if let Some(token) = app.service.setup_link().await? {

@@ -63,6 +63,8 @@ id_types! {
     TokenId,
     /// A signed-in browser of an account.
     SessionId,
+    /// A passkey of an account.
+    PasskeyId,
     /// A link that lets somebody set a password.
     LinkId,
     /// An entry of the append-only event log.

@@ -10,6 +10,7 @@ pub mod hex;
 pub mod ids;
 pub mod listing;
 pub mod mail_choice;
+pub mod passkeys;
 pub mod password;
 pub mod people;
 pub mod policy;

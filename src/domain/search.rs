@@ -3,33 +3,42 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The words of a text, each once or more often, in their order.
-pub fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
+/// A text as its words are cut from it.
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         // The same outcome with a tenth of the work: nothing of it has a second form.
-        let folded = text.to_ascii_lowercase();
-        let runs = folded.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| !run.is_empty());
-        words.extend(runs.map(|run| run.get(..LONGEST_WORD).unwrap_or(run).to_owned()));
+        return text.to_ascii_lowercase();
+    }
+    text.nfkd().filter(|c| !is_latin_accent(*c)).flat_map(char::to_lowercase).collect()
+}
+
+/// The words of a folded text, each once or more often, in their order.
+pub fn words(folded: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    if folded.is_ascii() {
+        let mut rest = folded;
+        while let Some(begin) = rest.bytes().position(|byte| byte.is_ascii_alphanumeric()) {
+            let run = &rest[begin..];
+            let (run, after) = run.split_at(run.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(run.len()));
+            words.push(run.get(..LONGEST_WORD).unwrap_or(run));
+            rest = after;
+        }
         return words;
     }
-    for run in fold(text).split(|c: char| !is_word_character(c)) {
+    for run in folded.split(|c: char| !is_word_character(c)) {
         cut(run, &mut words);
     }
     words
 }
 
-fn fold(text: &str) -> String {
-    text.nfkd().filter(|c| !is_latin_accent(*c)).flat_map(char::to_lowercase).collect()
-}
-
 /// What one question asks for: every one of these must be there; a word stands for all words that begin with it.
 pub fn question(text: &str) -> Vec<String> {
-    let mut asked = words(text);
+    let folded = fold(text);
+    let mut asked = words(&folded);
     asked.sort_unstable();
     asked.dedup();
     asked.truncate(MOST_WORDS_ASKED);
-    asked
+    asked.into_iter().map(str::to_owned).collect()
 }
 
 /// A question of more words is cut; each costs a look-up.
@@ -52,7 +61,7 @@ pub fn is_unspaced(c: char) -> bool {
         | '\u{3400}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}')
 }
 
-fn cut(run: &str, words: &mut Vec<String>) {
+fn cut<'a>(run: &'a str, words: &mut Vec<&'a str>) {
     let mut rest = run;
     while let Some(first) = rest.chars().next() {
         let unspaced = is_unspaced(first);
@@ -61,18 +70,18 @@ fn cut(run: &str, words: &mut Vec<String>) {
         if unspaced {
             pairs(piece, words);
         } else {
-            words.push(piece.chars().take(LONGEST_WORD).collect());
+            words.push(piece.char_indices().nth(LONGEST_WORD).map_or(piece, |(end, _)| &piece[..end]));
         }
         rest = after;
     }
 }
 
-fn pairs(piece: &str, words: &mut Vec<String>) {
-    let letters: Vec<char> = piece.chars().collect();
-    if letters.len() == 1 {
-        words.push(piece.to_owned());
+fn pairs<'a>(piece: &'a str, words: &mut Vec<&'a str>) {
+    let begins: Vec<usize> = piece.char_indices().map(|(at, _)| at).chain([piece.len()]).collect();
+    if begins.len() == 2 {
+        words.push(piece);
     }
-    words.extend(letters.windows(2).map(|pair| pair.iter().collect::<String>()));
+    words.extend(begins.windows(3).filter_map(|three| Some(&piece[*three.first()?..*three.last()?])));
 }
 
 #[cfg(test)]
@@ -81,22 +90,31 @@ mod tests {
 
     #[test]
     fn words_of_many_scripts() {
-        assert_eq!(words("Crème-brûlée, ＦＵＬＬ width!"), ["creme", "brulee", "full", "width"]);
-        assert_eq!(words("東京都 x"), ["東京", "京都", "x"]);
-        assert_eq!(words("日"), ["日"]);
-        assert_eq!(words("abc漢字def"), ["abc", "漢字", "def"]);
-        assert_eq!(words("नमस्ते दुनिया"), ["नमस्ते", "दुनिया"]);
-        assert_eq!(words("\" OR 1=1 -- %_*"), ["or", "1", "1"]);
-        assert!(words("  …!?").is_empty());
+        for (text, expected) in [
+            ("Crème-brûlée, ＦＵＬＬ width!", &["creme", "brulee", "full", "width"][..]),
+            ("東京都 x", &["東京", "京都", "x"]),
+            ("日", &["日"]),
+            ("abc漢字def", &["abc", "漢字", "def"]),
+            ("नमस्ते दुनिया", &["नमस्ते", "दुनिया"]),
+            ("\" OR 1=1 -- %_*", &["or", "1", "1"]),
+            ("  …!?", &[]),
+        ] {
+            assert_eq!(words(&fold(text)), expected, "{text}");
+        }
+        // As long as a word may be, in letters and not in bytes.
+        let long = "ж".repeat(2 * LONGEST_WORD) + " ü";
+        assert_eq!(words(&fold(&long)), ["ж".repeat(LONGEST_WORD).as_str(), "u"]);
     }
 
     #[test]
     fn plain_text_is_cut_as_any_other() {
         let long = "x".repeat(2 * LONGEST_WORD);
         for text in ["The 2nd_half -- \"quoted\"; MiXeD, a.b:c/d", "", " \n\t", long.as_str()] {
+            let folded: String = text.nfkd().flat_map(char::to_lowercase).collect();
+            assert_eq!(fold(text), folded);
             let mut expected = Vec::new();
-            fold(text).split(|c: char| !is_word_character(c)).for_each(|run| cut(run, &mut expected));
-            assert_eq!(words(text), expected);
+            folded.split(|c: char| !is_word_character(c)).for_each(|run| cut(run, &mut expected));
+            assert_eq!(words(&folded), expected);
         }
     }
 

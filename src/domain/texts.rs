@@ -20,6 +20,8 @@ pub struct Texts {
     pub moment: &'static str,
     pub months: [&'static str; 12],
     pub comments: Comments,
+    pub sending: Sending,
+    pub links: Links,
     pub own: Own,
     pub replies: Replies,
     pub mails: Mails,
@@ -47,6 +49,64 @@ pub struct Comments {
     pub submit: &'static str,
     pub privacy: &'static str,
     pub own_data: &'static str,
+}
+
+/// The pages that answer a plain form.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the English says what each is")]
+pub struct Sending {
+    pub thanks: &'static str,
+    pub published: &'static str,
+    pub pending: &'static str,
+    pub check_title: &'static str,
+    pub check: &'static str,
+    pub not_taken_title: &'static str,
+    pub duplicate: &'static str,
+    pub failed: &'static str,
+    pub again: &'static str,
+    pub wait: &'static str,
+    /// None in English, which the faults speak themselves: they say how many and where.
+    pub faults: Option<Faults>,
+}
+
+/// What is wrong with a field of the form.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each is the code of a fault")]
+pub struct Faults {
+    pub required: &'static str,
+    pub too_long: &'static str,
+    pub too_short: &'static str,
+    pub invalid_email: &'static str,
+    pub invalid_url: &'static str,
+    pub illegal_character: &'static str,
+}
+
+impl Sending {
+    /// What is wrong with a field, for whom the fault's own English is foreign; none as well for a code that people at a form do
+    /// not meet.
+    pub fn fault(&self, code: &str) -> Option<&'static str> {
+        let faults = self.faults.as_ref()?;
+        Some(match code {
+            "required" => faults.required,
+            "too_long" => faults.too_long,
+            "too_short" => faults.too_short,
+            "invalid_email" => faults.invalid_email,
+            "invalid_url" => faults.invalid_url,
+            "illegal_character" => faults.illegal_character,
+            _ => return None,
+        })
+    }
+}
+
+/// The pages that say why a link in a mail does nothing. Whose it was is not known then.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the English says what each is")]
+pub struct Links {
+    pub over_title: &'static str,
+    pub over_own: &'static str,
+    pub over_replies: &'static str,
+    pub broken_title: &'static str,
+    pub broken: &'static str,
 }
 
 /// The pages about one's own data.
@@ -157,6 +217,15 @@ impl Texts {
         LANGUAGES.into_iter().find(|texts| texts.language.eq_ignore_ascii_case(language)).unwrap_or(english)
     }
 
+    /// The texts for somebody whose site is not known: what their browser asks for first, of what there is (RFC 9110 §12.5.4;
+    /// browsers name the languages in the order in which their people want them).
+    pub fn asked_for(accept_language: &str) -> &'static Self {
+        let [english, ..] = LANGUAGES;
+        let mut tags = accept_language.split(',').map(|item| item.split([';', '-']).next().unwrap_or_default().trim());
+        let known = |tag: &str| LANGUAGES.into_iter().find(|texts| texts.language.eq_ignore_ascii_case(tag));
+        tags.find_map(known).unwrap_or(english)
+    }
+
     /// A moment to the minute, in UTC.
     pub fn moment(&self, at: Timestamp) -> String {
         let Ok(moment) = jiff::Timestamp::from_microsecond(at.0) else { return String::new() };
@@ -197,6 +266,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn languages_as_browsers_ask_for_them() {
+        for (asked, language) in [
+            ("de-AT,de;q=0.9,en;q=0.8", "de"),
+            ("ja, fr-CA;q=0.7, en;q=0.3", "fr"),
+            ("ES", "es"),
+            ("ja", "en"),
+            ("*", "en"),
+            ("", "en"),
+        ] {
+            assert_eq!(Texts::asked_for(asked).language, language, "{asked}");
+        }
+    }
+
     /// Every text by its path, with its gaps in the order of the alphabet.
     fn gaps(value: &Value, path: &str, found: &mut Vec<(String, Vec<String>)>) {
         match value {
@@ -222,8 +305,12 @@ mod tests {
             found
         });
         assert!(all[0].len() > 80);
-        for (texts, found) in LANGUAGES.iter().zip(&all) {
-            assert_eq!(found, &all[0], "{}", texts.language);
+        // English leaves to the faults themselves what the others say of them.
+        let (faults, in_spanish): (Vec<_>, Vec<_>) =
+            all[1].iter().cloned().partition(|(path, _)| path.starts_with(".sending.faults."));
+        assert_eq!((faults.len(), &in_spanish), (6, &all[0]));
+        for (texts, found) in LANGUAGES.iter().zip(&all).skip(2) {
+            assert_eq!(found, &all[1], "{}", texts.language);
         }
     }
 

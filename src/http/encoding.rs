@@ -132,15 +132,20 @@ fn send(headers: &HeaderMap, ready: &Ready) -> HttpResponse {
 
 /// Whether `If-None-Match` names this tag. Weak comparison, as RFC 9110 §13.1.2 says.
 fn matches_etag(headers: &HeaderMap, tag: &[u8]) -> bool {
-    let lines = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .any(|known| known == "*" || known.trim_start_matches("W/").as_bytes() == tag)
+    let names = |line: &str| {
+        let mut known = line.split(',').map(str::trim);
+        known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag)
+    };
+    // Nearly all who ask so have this one alone.
+    let mut lines = headers.get_all(header::IF_NONE_MATCH);
+    lines.any(|line| line.as_bytes() == tag || line.to_str().is_ok_and(names))
 }
 
 /// The best encoding that the client takes. RFC 9110 §12.5.3: `q=0` refuses, `*` speaks for what is not named.
 fn preferred(headers: &HeaderMap) -> Encoding {
+    if !headers.contains_key(header::ACCEPT_ENCODING) {
+        return Encoding::Identity;
+    }
     let named = |name: &str| quality(headers, header::ACCEPT_ENCODING, name);
     let quality = |name: &str| named(name).or_else(|| named("*")).unwrap_or(0.0);
     let (brotli, gzip) = (quality("br"), quality("gzip"));

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use super::State;
 use super::comments::{Form, author, take};
 use super::error::ApiError;
+use super::pages::words;
 use super::request::{Pairs, check_idempotency_key, idempotency_key};
 use crate::domain::comment::Status;
 use crate::domain::fault::Fault;
@@ -17,6 +18,7 @@ use crate::domain::site::Site;
 use crate::domain::site_settings::FormRules;
 use crate::domain::submission::{FIELDS, RawSubmission};
 use crate::domain::text::tidy;
+use crate::domain::texts::{Texts, fill};
 use crate::domain::web::WebAddress;
 use crate::error::Error;
 use crate::service::submission::Repeatable;
@@ -31,6 +33,8 @@ struct Posted<'a> {
     form_token: String,
     /// The site's privacy line.
     privacy: String,
+    /// In the site's language.
+    texts: &'static Texts,
     /// Where to go afterwards: checked.
     return_to: Option<WebAddress>,
 }
@@ -49,13 +53,14 @@ pub async fn submit(request: &HttpRequest, state: &State, body: &[u8]) -> Result
     };
     let repeatable = key(&pairs, request, &mut faults).map(|key| Repeatable { key, request: pairs.canonical() });
     let rules = site.settings.form_rules(&state.service.rules.fields);
-    let privacy = site.settings.privacy_line().to_owned();
+    let texts = Texts::of(&site.language);
+    let privacy = site.settings.privacy_text.as_deref().unwrap_or(texts.comments.privacy).to_owned();
     // Our page is the second sight of a form, so it is as old as a form must be: whoever mends a slip may be quick.
     let opened = state.service.clock.now().minus(state.service.rules.too_fast);
     let form_token = state.service.keys.form_token(site.id, opened);
-    let posted = Posted { request, state, pairs, rules, form_token, privacy, return_to };
+    let posted = Posted { request, state, pairs, rules, form_token, privacy, texts, return_to };
     match take(request, state, site, Form { raw, faults, author, repeatable }).await {
-        Ok(receipt) => done(state, posted.return_to.as_ref(), receipt.status),
+        Ok(receipt) => posted.done(receipt.status),
         Err(error) => posted.answer(error),
     }
 }
@@ -100,28 +105,27 @@ fn own_address(text: &str, state: &State, site: &Site) -> Result<WebAddress, Fau
     Err(Fault::new("return_to", "foreign_url", "It must be an address on this site."))
 }
 
-fn done(state: &State, return_to: Option<&WebAddress>, status: Status) -> Result<HttpResponse, ApiError> {
-    let public = status == Status::Approved;
-    let mark = if public { "afterword-approved" } else { "afterword-pending" };
-    let Some(address) = return_to else {
-        let (title, text) = if public {
-            ("Thank you", "Your comment is published. You can go back to the article.")
-        } else {
-            ("Thank you", "Your comment is waiting for approval. You can go back to the article.")
-        };
-        let code = if public { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-        return Ok(state.pages.message(code, title, text)?);
-    };
-    Ok(HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, address.at(mark)))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish())
-}
-
 /// The fields of the form that people see.
 const SHOWN: [&str; 4] = ["name", "email", "website", "body"];
 
 impl Posted<'_> {
+    /// It is taken: the way back to the page that it came from, or one of ours that says so.
+    fn done(&self, status: Status) -> Result<HttpResponse, ApiError> {
+        let texts = &self.texts.sending;
+        let (mark, code, text) = match status {
+            Status::Approved => ("afterword-approved", StatusCode::CREATED, texts.published),
+            _ => ("afterword-pending", StatusCode::ACCEPTED, texts.pending),
+        };
+        let Some(address) = &self.return_to else {
+            let values = minijinja::context! { title => texts.thanks, text, ..words(self.texts) };
+            return Ok(self.state.pages.answer(code, "message.html", values)?);
+        };
+        Ok(HttpResponse::SeeOther()
+            .insert_header((header::LOCATION, address.at(mark)))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .finish())
+    }
+
     /// What went wrong, as a page where a person can do something about it.
     fn answer(&self, error: ApiError) -> Result<HttpResponse, ApiError> {
         // The page is no error for the front, so it is counted here.
@@ -138,20 +142,37 @@ impl Posted<'_> {
 
     fn page(&self, error: &ApiError) -> Result<HttpResponse, Error> {
         let fields: BTreeMap<&str, String> = SHOWN.into_iter().map(|name| (name, self.value(name))).collect();
-        let told =
-            |fault: &Fault| minijinja::context! { field => fault.field.as_ref(), message => fault.message.as_ref() };
-        let faults: Vec<_> = error.faults().iter().map(told).collect();
-        let text = match error.retry_after() {
-            Some(seconds) => format!("Please wait {seconds} seconds, then send it again. Your text is kept below."),
-            None => error.to_string(),
+        let texts = &self.texts.sending;
+        let told = |fault: &Fault| {
+            let message = texts.fault(fault.code).unwrap_or(&fault.message);
+            minijinja::context! { field => fault.field.as_ref(), message }
         };
+        let faults: Vec<_> = error.faults().iter().map(told).collect();
+        let (title, text) = self.why(error);
         let values = minijinja::context! {
-            title => error.title(), text, faults, fields, hidden => self.hidden(error),
+            title, text, faults, fields, hidden => self.hidden(error),
             action => format!("{}{}", self.state.public_url, self.request.path()),
             rules => minijinja::value::Serde(self.rules), privacy => self.privacy.as_str(),
+            ..words(self.texts)
         };
         let onward = self.return_to.as_ref().map(WebAddress::origin);
         self.state.pages.form(error.status_code(), values, onward.as_ref())
+    }
+
+    /// Why it was not taken, as a heading and a sentence.
+    fn why(&self, error: &ApiError) -> (&'static str, String) {
+        let Texts { sending, comments, own, .. } = self.texts;
+        if let Some(seconds) = error.retry_after() {
+            return (own.wait_title, fill(sending.wait, &[("seconds", &seconds.to_string())]));
+        }
+        let (title, text) = match error {
+            ApiError::Core(Error::Invalid(_)) => (sending.check_title, sending.check),
+            ApiError::Core(Error::DuplicateComment) => (sending.not_taken_title, sending.duplicate),
+            ApiError::Core(Error::Closed) => (sending.not_taken_title, comments.closed),
+            ApiError::Core(Error::IdempotencyKeyReused) => (sending.not_taken_title, sending.again),
+            _ => (sending.not_taken_title, sending.failed),
+        };
+        (title, text.to_owned())
     }
 
     /// What the fields that people see do not cover stays in the form unseen. A key that belongs to another comment does

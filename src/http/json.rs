@@ -65,6 +65,12 @@ impl Fields {
         self.required(name, Self::texts)
     }
 
+    /// An object that must be there, whose fields somebody else names.
+    #[cfg(feature = "passkeys")]
+    pub fn required_object(&mut self, name: &'static str) -> Option<Value> {
+        self.required(name, |fields, name| fields.take(name, "an object", |value| value.is_object().then_some(value)))
+    }
+
     /// One fault for a field that is missing or of the wrong type, never two.
     fn required<T>(
         &mut self,

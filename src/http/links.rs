@@ -8,8 +8,10 @@ use minijinja::{Value, context};
 
 use super::State;
 use super::error::{ApiError, Problem};
+use super::pages::{asked_for, words as in_language};
 use super::request::{self, Pairs};
 use crate::domain::comment::{Action, Decision, Status, Via};
+use crate::domain::texts::{Links, fill};
 use crate::error::Error;
 use crate::service::mail_links::{Errand, Opened, Standing};
 use crate::storage::articles;
@@ -110,14 +112,36 @@ pub(super) fn token(request: &HttpRequest) -> &str {
     request.match_info().get("token").unwrap_or_default()
 }
 
-/// A page for what a person can understand; a wrong link counts as a wrong password does.
-pub(super) async fn refused(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
+/// What a person can understand of why a link does nothing; a wrong link counts as a wrong password does.
+async fn counted(request: &HttpRequest, state: &State, error: Error) -> Result<ApiError, ApiError> {
     let wait = match &error {
         Error::NotFound => state.rings.wrong_credentials(request::client(request, state)).await.err(),
         Error::LinkExpired => None,
         _ => return Err(error.into()),
     };
-    let error = ApiError::from(wait.map_or(error, Error::RateLimited));
+    Ok(ApiError::from(wait.map_or(error, Error::RateLimited)))
+}
+
+/// A page for whoever reads and writes comments, in their language: `over` says what a link that is over was for.
+pub(super) async fn refused_to_reader(
+    request: &HttpRequest,
+    state: &State,
+    error: Error,
+    over: fn(&Links) -> &'static str,
+) -> Result<HttpResponse, ApiError> {
+    let error = counted(request, state, error).await?;
+    let texts = asked_for(request);
+    let (title, text) = match (&error, error.retry_after()) {
+        (_, Some(seconds)) => (texts.own.wait_title, fill(texts.own.wait, &[("seconds", &seconds.to_string())])),
+        (ApiError::Core(Error::LinkExpired), None) => (texts.links.over_title, over(&texts.links).to_owned()),
+        _ => (texts.links.broken_title, texts.links.broken.to_owned()),
+    };
+    refusal(state, &error, context! { title, text, ..in_language(texts) })
+}
+
+/// A page for a moderator.
+async fn refused(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
+    let error = counted(request, state, error).await?;
     let (title, text) = match &error {
         ApiError::Core(Error::LinkExpired) => (
             "This link is over",
@@ -131,7 +155,11 @@ pub(super) async fn refused(request: &HttpRequest, state: &State, error: Error) 
              mail again and use the whole link.",
         ),
     };
-    let mut response = state.pages.message(error.status_code(), title, text)?;
+    refusal(state, &error, context! { title, text })
+}
+
+fn refusal(state: &State, error: &ApiError, values: minijinja::Value) -> Result<HttpResponse, ApiError> {
+    let mut response = state.pages.answer(error.status_code(), "message.html", values)?;
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

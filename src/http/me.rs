@@ -7,8 +7,8 @@ use minijinja::{Value, context};
 
 use super::State;
 use super::error::ApiError;
-use super::links::{refused, token};
-use super::pages::words;
+use super::links::{refused_to_reader, token};
+use super::pages::{asked_for, words};
 use super::request::{self, Pairs};
 use crate::domain::comment::Status;
 use crate::domain::email::Email;
@@ -41,12 +41,12 @@ const PLACE: &str = "\u{0}me";
         (status = 303, description = "To the form of the only site"),
     ),
 )]
-pub async fn begin(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+pub async fn begin(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let sites = state.service.sites.all();
     if let [only] = sites.as_slice() {
         return Ok(back(&state.own_data(only)));
     }
-    let texts = Texts::of(sites.first().map_or("en", |site| &site.language));
+    let texts = asked_for(&request);
     let values = context! { title => texts.own.title, text => texts.own.which_site, ..words(texts) };
     Ok(state.pages.answer(StatusCode::OK, "message.html", values)?)
 }
@@ -363,9 +363,5 @@ pub async fn change(
 
 /// A link that does not work or is over, in words that fit here.
 async fn refused_here(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
-    if matches!(error, Error::LinkExpired) {
-        let text = "Links to what you wrote work for an hour. Ask for another one.";
-        return Ok(state.pages.message(StatusCode::GONE, "This link is over", text)?);
-    }
-    refused(request, state, error).await
+    refused_to_reader(request, state, error, |links| links.over_own).await
 }

@@ -24,13 +24,15 @@ mod links;
 mod me;
 mod metrics;
 mod moderator;
-mod openapi;
+pub mod openapi;
 pub mod operator;
 mod outbox;
 mod own;
 mod own_account;
 mod pages;
 mod paging;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod people;
 mod queue;
 mod reading;
@@ -116,6 +118,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(ones_own_data)
         .configure(rules_of_moderators)
         .configure(for_the_signed_in)
+        .configure(with_passkeys)
         .configure(for_administrators)
         .configure(for_webhooks)
         .configure(for_operators)
@@ -297,6 +300,34 @@ fn for_the_signed_in(config: &mut web::ServiceConfig) {
                 .route(web::put().to(own_account::confirm))
                 .route(web::delete().to(own_account::drop_factor)),
         );
+}
+
+#[cfg(feature = "passkeys")]
+fn with_passkeys(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/api/v1/session/passkey", "GET, HEAD, POST, PUT, OPTIONS")
+                .route(get().to(session::passkeys))
+                .route(web::post().to(passkeys::begin_sign_in))
+                .route(web::put().to(passkeys::sign_in)),
+        )
+        .service(
+            at("/api/v1/account/passkeys", "GET, HEAD, POST, PUT, OPTIONS")
+                .route(get().to(passkeys::list))
+                .route(web::post().to(passkeys::begin))
+                .route(web::put().to(passkeys::add)),
+        )
+        .service(
+            at("/api/v1/account/passkeys/{id}", "PATCH, DELETE, OPTIONS")
+                .route(web::patch().to(passkeys::rename))
+                .route(web::delete().to(passkeys::remove)),
+        );
+}
+
+/// Without them the program says so, to whoever asks.
+#[cfg(not(feature = "passkeys"))]
+fn with_passkeys(config: &mut web::ServiceConfig) {
+    config.service(at("/api/v1/session/passkey", "GET, HEAD, OPTIONS").route(get().to(session::passkeys)));
 }
 
 fn for_webhooks(config: &mut web::ServiceConfig) {

@@ -1,5 +1,6 @@
-//! The API document, put together from the handlers' own descriptions. A test walks the route table and finds every route
-//! in it.
+//! The API document: `docs/openapi.json`, put together from the handlers' own descriptions. It is a file, because the code that
+//! makes it is a megabyte and a half, which the program has no use for. One test holds the file against the handlers
+//! (and writes it anew), another walks the route table and finds every route in it.
 
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -27,7 +28,7 @@ use super::{comments, decisions, metrics, operator, own, own_account, queue, rea
         sites::list, sites::get, sites::create, sites::change, sites::delete, articles::list, articles::create,
         articles::change, aliases::list, aliases::create, aliases::delete, aliases::merge, accounts::list, accounts::get, accounts::create, accounts::change, accounts::delete,
         account_links::look, account_links::follow, account_links::reset, account_links::invite,
-        session::get, session::sign_in, session::sign_out, session::list, session::end, session::end_others,
+        session::get, session::sign_in, session::sign_out, session::list, session::end, session::end_others, session::passkeys,
         own_account::change, own_account::password, own_account::propose, own_account::confirm, own_account::drop_factor,
         tokens::list, tokens::create, tokens::get, tokens::change, tokens::delete,
         operator::healthz, operator::readyz, operator::openapi, operator::error_page, avatars::avatar,
@@ -63,9 +64,20 @@ impl Modify for Tokens {
     }
 }
 
+/// The file, and the address that stands in it for that of the service.
+const DOCUMENT: &str = include_str!("../../docs/openapi.json");
+const EXAMPLE: &str = "https://comments.example.org";
+
 /// The document as JSON, for a service at this address.
-pub fn document(public_url: &str) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn document(public_url: &str) -> String {
+    DOCUMENT.replacen(EXAMPLE, public_url, 1)
+}
+
+/// What the file has to be: the document as the handlers describe themselves.
+pub fn described_by_handlers() -> Result<String, serde_json::Error> {
     let mut document = Document::openapi();
-    document.servers = Some(vec![utoipa::openapi::Server::new(public_url)]);
-    serde_json::to_vec(&document)
+    #[cfg(feature = "passkeys")]
+    document.merge(super::passkeys::Document::openapi());
+    document.servers = Some(vec![utoipa::openapi::Server::new(EXAMPLE)]);
+    document.to_pretty_json().map(|json| json + "\n")
 }

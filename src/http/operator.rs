@@ -47,11 +47,8 @@ pub async fn readyz(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "Operators", responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub async fn openapi(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
-    if let Some(ready) = state.openapi.get() {
-        return Ok(kept_answer(&request, ready));
-    }
-    let document = document(&state.public_url).map_err(Error::internal)?;
-    Ok(kept_answer(&request, state.openapi.get_or_init(|| Ready::unkept("application/json", document))))
+    let make = || Ready::unkept("application/json", document(&state.public_url));
+    Ok(kept_answer(&request, state.openapi.get_or_init(make)))
 }
 
 /// What an error code means and what to do.

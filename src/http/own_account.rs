@@ -104,6 +104,19 @@ async fn may_try(request: &HttpRequest, state: &State, open: &OpenSession) -> Re
     state.rings.password(request::client(request, state), guess).await.map_err(Error::RateLimited)
 }
 
+/// The password that is to be given once more, by whom; tried only as often as allowed.
+pub(super) async fn password_again(
+    request: &HttpRequest,
+    state: &State,
+    who: SignedIn<RequiredObject>,
+) -> Result<(OpenSession, String), Error> {
+    let mut fields = who.input.0;
+    let password = fields.required_text("password");
+    fields.check()?;
+    may_try(request, state, &who.open).await?;
+    Ok((who.open, password.unwrap_or_default()))
+}
+
 /// Another password; all other sessions end.
 #[utoipa::path(
     post, path = "/api/v1/account/password", tag = "Desk", request_body = PasswordChange, security(("session" = [])),
@@ -139,11 +152,8 @@ pub async fn propose(
     state: web::Data<State>,
     who: SignedIn<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = who.input.0;
-    let password = fields.required_text("password");
-    fields.check()?;
-    may_try(&request, &state, &who.open).await?;
-    let (secret, otpauth_url) = state.service.propose_totp(&who.open, &password.unwrap_or_default()).await?;
+    let (open, password) = password_again(&request, &state, who).await?;
+    let (secret, otpauth_url) = state.service.propose_totp(&open, &password).await?;
     Ok(private(StatusCode::OK).json(ProposedFactor { secret, otpauth_url }))
 }
 
@@ -181,10 +191,7 @@ pub async fn drop_factor(
     state: web::Data<State>,
     who: SignedIn<RequiredObject>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = who.input.0;
-    let password = fields.required_text("password");
-    fields.check()?;
-    may_try(&request, &state, &who.open).await?;
-    state.service.drop_totp(&who.open, &password.unwrap_or_default()).await?;
+    let (open, password) = password_again(&request, &state, who).await?;
+    state.service.drop_totp(&open, &password).await?;
     Ok(private(StatusCode::NO_CONTENT).finish())
 }

@@ -1,10 +1,9 @@
 //! The few pages that the service shows itself: what is wrong with a form, what an error code means, what a link in a
-//! mail does. They work without
-//! script, load nothing from elsewhere, and what visitors typed is escaped in them.
+//! mail does. They work without script, load nothing from elsewhere, and what visitors typed is escaped in them.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Value, context};
 
@@ -76,6 +75,12 @@ impl Pages {
     pub fn message(&self, status: StatusCode, title: &str, text: &str) -> Result<HttpResponse, Error> {
         self.answer(status, "message.html", minijinja::context! { title, text })
     }
+}
+
+/// The texts in the reader's language, where no site says another one.
+pub fn asked_for(request: &HttpRequest) -> &'static Texts {
+    let header = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    Texts::asked_for(header.unwrap_or_default())
 }
 
 /// What a page in one language is filled in with.

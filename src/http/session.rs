@@ -17,6 +17,7 @@ use super::queue::private;
 use super::request::{self, faultless};
 use super::signed_in::{SignedIn, Visitor, browser};
 use crate::domain::ids::{AccountId, SessionId};
+use crate::domain::passkeys::obstacle;
 use crate::error::Error;
 use crate::limits::rings::Guess;
 use crate::service::sessions::{SignIn, SignedIn as Opened, typed_address};
@@ -91,6 +92,14 @@ pub struct SessionsAnswer {
     next_cursor: Option<String>,
 }
 
+/// Whether one can sign in with a passkey here. Where one cannot, no other address signs anybody in by one or adds one.
+#[derive(Serialize, ToSchema)]
+pub struct PasskeyOffer {
+    offered: bool,
+    /// In words for whoever runs the service: how it was built, or its public address.
+    why_not: Option<&'static str>,
+}
+
 /// An account as its owner sees it.
 pub async fn own_account(state: &State, account: &Account) -> Result<OwnAccountShape, Error> {
     let id = account.id;
@@ -144,6 +153,15 @@ pub async fn begun(state: &State, opened: Opened) -> Result<HttpResponse, ApiErr
 )]
 pub async fn get(state: web::Data<State>, who: SignedIn<NoBody>) -> Result<HttpResponse, ApiError> {
     Ok(private(StatusCode::OK).json(described(&state, &who.secret, &who.open.session).await?))
+}
+
+/// Whether one can sign in with a passkey here.
+#[utoipa::path(
+    get, path = "/api/v1/session/passkey", tag = "Desk", responses((status = 200, body = PasskeyOffer)),
+)]
+pub async fn passkeys(state: web::Data<State>) -> HttpResponse {
+    let why_not = obstacle(state.service.rules.own_origin.as_ref());
+    private(StatusCode::OK).json(PasskeyOffer { offered: why_not.is_none(), why_not })
 }
 
 /// Signs somebody in. Whether the address or the password is wrong is not told; `second_factor_required` says that both are

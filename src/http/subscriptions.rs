@@ -7,11 +7,12 @@ use minijinja::context;
 
 use super::State;
 use super::error::ApiError;
-use super::links::{refused, token};
+use super::links::{refused_to_reader, token};
 use super::pages::words;
 use super::request;
 use crate::domain::people::Consent;
 use crate::domain::texts::{Texts, fill};
+use crate::error::Error;
 use crate::service::subscriptions::{Said, Silence};
 
 /// Asks whether replies may be told.
@@ -33,7 +34,7 @@ pub async fn ask_yes(request: HttpRequest, state: web::Data<State>) -> Result<Ht
                 context! { title => texts.replies.yes_title, text, button => texts.replies.yes, ..words(texts) };
             Ok(state.pages.answer(StatusCode::OK, "ask.html", values)?)
         }
-        Err(error) => refused(&request, &state, error).await,
+        Err(error) => refused_here(&request, &state, error).await,
     }
 }
 
@@ -54,7 +55,7 @@ pub async fn yes(
     request::read_body(&request, payload).await?;
     match state.service.say_yes(token(&request)).await {
         Ok(said) => confirmed(&state, said),
-        Err(error) => refused(&request, &state, error).await,
+        Err(error) => refused_here(&request, &state, error).await,
     }
 }
 
@@ -78,7 +79,7 @@ pub async fn ask_no(request: HttpRequest, state: web::Data<State>) -> Result<Htt
             let values = context! { title => texts.replies.no_title, text, button, ..words(texts) };
             Ok(state.pages.answer(StatusCode::OK, "ask.html", values)?)
         }
-        Err(error) => refused(&request, &state, error).await,
+        Err(error) => refused_here(&request, &state, error).await,
     }
 }
 
@@ -99,7 +100,7 @@ pub async fn no(
     request::read_body(&request, payload).await?;
     match state.service.say_no(token(&request)).await {
         Ok(said) => silent(&state, said),
-        Err(error) => refused(&request, &state, error).await,
+        Err(error) => refused_here(&request, &state, error).await,
     }
 }
 
@@ -108,6 +109,11 @@ fn is_silent(said: Said) -> bool {
         Silence::Site => matches!(said.consent, Consent::Ended | Consent::Refused),
         Silence::Everywhere => said.site.is_none() || said.consent == Consent::Refused,
     }
+}
+
+/// A link that does not work or is over, in words that fit here.
+async fn refused_here(request: &HttpRequest, state: &State, error: Error) -> Result<HttpResponse, ApiError> {
+    refused_to_reader(request, state, error, |links| links.over_replies).await
 }
 
 fn confirmed(state: &State, said: Said) -> Result<HttpResponse, ApiError> {

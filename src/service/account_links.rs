@@ -1,6 +1,6 @@
 //! Links that let somebody choose a password: the first administrator, whoever is invited, whoever has forgotten theirs. A
-//! link works once; whoever comes in by one ends every other session and link of the account, and its access tokens if it had
-//! a password. It replaces the password and nothing else: an account with a second factor asks for it all the same.
+//! link works once; whoever comes in by one ends every other session and link of the account, and its access tokens and
+//! passkeys if it had a password. It replaces the password and nothing else: an account with a second factor asks for it all the same.
 
 use std::time::Duration;
 
@@ -226,7 +226,7 @@ impl Service {
 }
 
 /// Lets an account in with its new password, and all its other sessions and links end. Where there was a password somebody else
-/// may have been in, and made tokens: they are taken back as well. Before the first one nobody was.
+/// may have been in, and made tokens or passkeys: they are taken back as well. Before the first one nobody was.
 fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
     let Whom::Known { name, password_hash, factor, replaces } = whom else { return Ok(()) };
     let id = session.account_id;
@@ -240,6 +240,7 @@ fn admit(tx: &mut Tx<'_>, session: &Session, whom: &Whom) -> Result<(), Error> {
     factor.take(tx, id)?;
     if *replaces {
         accounts::revoke_tokens(tx, id, session.created_at)?;
+        sign_in::remove_passkeys(tx, id)?;
     }
     sessions::end_others(tx, id, session.id)?;
     sign_in::remove_links(tx, id)

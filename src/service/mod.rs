@@ -21,6 +21,8 @@ pub mod moderation;
 pub mod notifications;
 pub mod own;
 pub mod own_account;
+#[cfg(feature = "passkeys")]
+pub mod passkeys;
 pub mod passwords;
 pub mod people;
 mod positions;

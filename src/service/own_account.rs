@@ -47,7 +47,7 @@ impl Service {
     }
 
     /// The stored hash, if this is the password; else a fault of `field`.
-    async fn confirm(&self, account: &Account, typed: &str, field: &'static str) -> Result<String, Error> {
+    pub(super) async fn confirm(&self, account: &Account, typed: &str, field: &'static str) -> Result<String, Error> {
         let hash = account.password_hash.clone();
         let is_right = self.passwords.is_right(Password::typed(typed), hash.clone()).await?;
         let wrong = || Error::invalid(field, "wrong_password", "This is not your password.");

@@ -32,6 +32,8 @@ pub mod meta;
 pub mod migrations;
 pub mod neighbours;
 pub mod outbox;
+#[cfg(feature = "passkeys")]
+pub mod passkeys;
 pub mod people;
 pub mod permalink;
 pub mod pins;

@@ -196,6 +196,7 @@ table! {
         totp_sealed -> Nullable<Binary>,
         totp_pending -> Nullable<Binary>,
         totp_step -> Nullable<BigInt>,
+        passkey_challenge_at -> Nullable<BigInt>,
     }
 }
 
@@ -228,6 +229,20 @@ table! {
     recovery_codes (account_id, code_hash) {
         account_id -> Uid,
         code_hash -> Binary,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use super::super::types::Uid;
+    passkeys (id) {
+        id -> Uid,
+        account_id -> Uid,
+        credential_id -> Binary,
+        credential -> Text,
+        name -> Text,
+        created_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
     }
 }
 
@@ -428,6 +443,7 @@ joinable!(comments -> articles (article_id));
 joinable!(articles -> sites (site_id));
 joinable!(tokens -> accounts (account_id));
 joinable!(sessions -> accounts (account_id));
+joinable!(passkeys -> accounts (account_id));
 joinable!(account_sites -> accounts (account_id));
 joinable!(account_sites -> sites (site_id));
 joinable!(site_counts -> sites (site_id));
@@ -445,6 +461,7 @@ allow_tables_to_appear_in_same_query!(
     account_sites,
     sessions,
     recovery_codes,
+    passkeys,
     one_time_links,
     tokens
 );

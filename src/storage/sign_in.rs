@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::accounts::Role;
 use super::conn::{Conn, on};
-use super::schema::{accounts, one_time_links, recovery_codes};
+use super::schema::{accounts, one_time_links, passkeys, recovery_codes};
 use super::tx::Tx;
 use crate::domain::comment::named_enum;
 use crate::domain::ids::{AccountId, LinkId};
@@ -111,6 +111,16 @@ pub fn use_link(tx: &mut Tx<'_>, link: &Link) -> Result<bool, Error> {
 pub fn sweep(tx: &mut Tx<'_>, before: Timestamp) -> Result<(), Error> {
     let old = one_time_links::table.filter(one_time_links::expires_at.lt(before));
     on!(tx.conn(), |c| diesel::delete(old).execute(c))?;
+    Ok(())
+}
+
+/// Takes back every passkey of an account, whether this program was built with them or not, and forgets which challenge was
+/// answered last: that one cannot be answered again, and a clock that was ahead shuts nobody out.
+pub fn remove_passkeys(tx: &mut Tx<'_>, account: AccountId) -> Result<(), Error> {
+    let known = passkeys::table.filter(passkeys::account_id.eq(account));
+    on!(tx.conn(), |c| diesel::delete(known).execute(c))?;
+    let no_time = accounts::passkey_challenge_at.eq(None::<i64>);
+    on!(tx.conn(), |c| diesel::update(accounts::table.find(account)).set(no_time).execute(c))?;
     Ok(())
 }
 

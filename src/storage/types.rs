@@ -19,8 +19,8 @@ use super::sign_in::Purpose;
 use crate::domain::comment::{Action, Badge, Status, Via};
 use crate::domain::feedback::FlagReason;
 use crate::domain::ids::{
-    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, RuleId, SessionId, SiteId,
-    SubscriberId, TokenId, WebhookId,
+    AccountId, ArticleId, AuthorId, CommentId, DeliveryId, EventId, LinkId, OutboxId, PasskeyId, RuleId, SessionId,
+    SiteId, SubscriberId, TokenId, WebhookId,
 };
 use crate::domain::people::{Consent, NoticeKind};
 use crate::domain::site::{ArticlePolicy, Policy};
@@ -155,6 +155,7 @@ ids_as_uid!(
     AnyId,
     WebhookId,
     DeliveryId,
+    PasskeyId,
     LinkId,
     SubscriberId
 );

@@ -17,19 +17,21 @@ use crate::domain::ids::CommentId;
 use crate::domain::search;
 use crate::error::Error;
 
-/// The words of one comment.
+/// The words of one comment, as the index takes them.
 pub(super) struct Words {
     pub id: CommentId,
-    pub words: Vec<String>,
+    /// Each once, in the order of the alphabet, separated by spaces.
+    pub words: String,
 }
 
 impl Words {
     pub fn of(id: CommentId, name: &str, body: &str) -> Self {
-        let mut words = search::words(name);
-        words.extend(search::words(body));
+        let (name, body) = (search::fold(name), search::fold(body));
+        let mut words = search::words(&name);
+        words.extend(search::words(&body));
         words.sort_unstable();
         words.dedup();
-        Self { id, words }
+        Self { id, words: words.join(" ") }
     }
 }
 
@@ -39,8 +41,7 @@ pub(super) fn add_new(conn: &mut Conn, new: &[Words]) -> Result<(), Error> {
         Conn::Sqlite(_) => Ok(()),
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) if !new.is_empty() => {
-            let (ids, words): (Vec<CommentId>, Vec<String>) =
-                new.iter().map(|new| (new.id, new.words.join(" "))).unzip();
+            let (ids, words) = new.iter().map(|new| (new.id, new.words.clone())).unzip();
             AddWords { ids, words }.execute(c)?;
             Ok(())
         }
@@ -91,7 +92,7 @@ pub(super) fn replace(tx: &mut Tx<'_>, id: CommentId, name: &str, body: &str) ->
                 "INSERT INTO comment_words (rowid, words) SELECT seq, ? FROM comments WHERE id = ? AND seq <= \
                  (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'words_until')",
             )
-            .bind::<Text, _>(words.words.join(" "))
+            .bind::<Text, _>(words.words)
             .bind::<Uid, _>(id)
             .execute(c)?;
             Ok(())
@@ -186,7 +187,7 @@ pub fn catch_up(tx: &mut Tx<'_>, limit: i64) -> Result<usize, Error> {
     let Conn::Sqlite(c) = tx.conn() else { return Ok(0) };
     let rows = tail(c, until, limit)?;
     for row in &rows {
-        AddToIndex { seq: row.seq, words: Words::of(row.id, &row.name, &row.body).words.join(" ") }.execute(c)?;
+        AddToIndex { seq: row.seq, words: Words::of(row.id, &row.name, &row.body).words }.execute(c)?;
     }
     if let Some(last) = rows.last() {
         meta::put(tx, "words_until", &last.seq.to_string())?;
@@ -206,7 +207,9 @@ pub(super) fn find_in_tail(conn: &mut Conn, question: &[String]) -> Result<Vec<C
     let matches = |row: &TailRow| {
         let words = Words::of(row.id, &row.name, &row.body).words;
         let has = |asked: &String| {
-            words.iter().any(|word| if is_beginning(asked) { word.starts_with(asked.as_str()) } else { word == asked })
+            words
+                .split(' ')
+                .any(|word| if is_beginning(asked) { word.starts_with(asked.as_str()) } else { word == asked })
         };
         question.iter().all(has)
     };

@@ -38,16 +38,19 @@ export async function visitor(chromium, service, options = {}) {
   return { context, page, deeds };
 }
 
-/** What axe finds wrong, one line each. It runs outside of the page's policy, as an extension would. */
-export async function findings(page) {
-  const session = await page.context().newCDPSession(page);
+/**
+ * What axe finds wrong, one line each. It runs outside of the page's policy, as an extension would. `open`: a session of the
+ * caller's, where the end of another one would take the page's authenticator away.
+ */
+export async function findings(page, open) {
+  const session = open ?? await page.context().newCDPSession(page);
   await session.send('Runtime.evaluate', { expression: axe });
   const found = await session.send('Runtime.evaluate', {
     expression: `axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations.flatMap((one) =>
       one.nodes.map((node) => one.id + ': ' + node.target.join(' ') + ' ' + (node.any[0]?.message ?? node.all[0]?.message ?? node.none[0]?.message))))`,
     awaitPromise: true, returnByValue: true,
   });
-  await session.detach();
+  if (!open) await session.detach();
   if (found.exceptionDetails) throw new Error(found.exceptionDetails.exception?.description ?? found.exceptionDetails.text);
   return found.result.value;
 }

@@ -198,6 +198,7 @@ test('two moderators see each other, and nothing is written over', { timeout: 12
   await page.context().route('**/moderation/stream', (route) => route.abort());
   await page.reload();
   await rows(page).first().waitFor();
+  await ready(page); // The page may still be asking for the thread around the chosen one.
   const [first] = (await asked('/comments?limit=1')).comments;
   await service.moderate(`/comments/${first.id}/spam`);
   await page.keyboard.press('a');

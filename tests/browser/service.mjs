@@ -24,14 +24,15 @@ async function freePort() {
 
 /**
  * Starts it; `setup` is the one-time link to the first administrator that it prints. `limits`: whether the rate limits hold;
- * `administrator`: whether there is one already.
+ * `administrator`: whether there is one already; `host`: by what name it is reached.
  */
-export async function start({ limits = false, administrator = false } = {}) {
+export async function start({ limits = false, administrator = false, host = '127.0.0.1' } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'afterword-'));
   const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${host}:${port}`;
   const env = {
     AFTERWORD__SERVER__LISTEN: `127.0.0.1:${port}`,
+    AFTERWORD__SERVER__PUBLIC_URL: url,
     AFTERWORD__LIMITS__ENABLED: String(limits),
     AFTERWORD__MAIL__HOURLY_CEILING: '10000',
     AFTERWORD__LOG__LEVEL: 'error',

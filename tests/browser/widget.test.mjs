@@ -25,19 +25,25 @@ after(async () => {
   await service?.stop();
 });
 
+/** The rules that pages are told to have until the script is there. (Lines have a height of their own in the page, as in most
+ *  blogs: else the same text in another font is a pixel higher.) */
+const [, placeholders] = readFileSync(join(root, 'docs/embed/README.md'), 'utf8').match(/```css\n(.*?)```/s);
+
 /** A blog of another origin, as strict as pages can be. */
 async function blog() {
   const server = createServer((request, response) => {
     if (request.url === '/favicon.ico') return response.writeHead(204).end();
+    if (request.url === '/page.css') return response.writeHead(200, { 'content-type': 'text/css' }).end(`body { line-height: 1.5; }\n${placeholders}`);
     const address = new URL(request.url, 'http://blog');
     const article = address.searchParams.get('article') ?? 'strict';
     const attributes = address.searchParams.get('attributes') ?? '';
     response.setHeader('content-type', 'text/html; charset=utf-8');
     response.setHeader('content-security-policy',
-      `default-src 'none'; script-src ${service.url}; connect-src ${service.url}; img-src ${service.url}; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'`);
+      `default-src 'none'; script-src ${service.url}; connect-src ${service.url}; img-src ${service.url}; style-src 'self'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'`);
     response.end(`<!doctype html><html ${attributes}><head><title>A strict page</title><meta name="viewport" content="width=device-width">
-      <script type="module" src="${service.url}/embed.js"></script></head>
-      <body><main><h1>A strict page</h1><p>Text.</p><p>${'<afterword-count article="counted"></afterword-count> <afterword-count article="none" format="number"></afterword-count> '.repeat(3)}</p>
+      <link rel="stylesheet" href="/page.css"><script type="module" src="${service.url}/embed.js"></script></head>
+      <body><main><h1>A strict page</h1><p>Text.</p>
+      ${'<p><afterword-count article="counted"></afterword-count></p><p><afterword-count article="none" format="number"></afterword-count></p>'.repeat(3)}
       <afterword-comments site="default" article="${article}"><p slot="policy">Be kind.</p></afterword-comments></main></body></html>`);
   });
   await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
@@ -253,9 +259,7 @@ test('small and large, light, dark, from right to left: accessible, nothing stic
     await toForm(page);
     // Before the click: what moves after it is an answer to it, and Chromium does not always count it as one.
     await page.evaluate(() => new Promise((painted) => { requestAnimationFrame(() => setTimeout(painted, 100)); }));
-    // The goal is 0, which most runs reach; some have one shift of up to 0.05 as the form comes. Not understood yet: below 0.1 it
-    // is "good" by web.dev/cls.
-    assert.ok(await page.evaluate('window.shifts') < 0.1, attributes);
+    assert.equal(await page.evaluate('window.shifts'), 0, attributes);
     await page.locator('.submit').click();
     await page.locator('.fault:visible').first().waitFor();
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${attributes} sticks out`);

@@ -1,5 +1,5 @@
 // Writing: a reply as staff, or a correction of what somebody wrote.
-import { html, useEffect, useRef, useState } from './vendor/preact-htm.js';
+import { html, useLayoutEffect, useRef, useState } from './vendor/preact-htm.js';
 import { Failure, said } from './api.js';
 import { correct, reply } from './decide.js';
 import { t } from './words.js';
@@ -14,7 +14,8 @@ export function Composer({ row, mode, done }) {
   const [wrong, setWrong] = useState('');
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const form = useRef(/** @type {HTMLFormElement | null} */ (null));
-  useEffect(() => area.current?.focus(), []);
+  // Before the next key is pressed: outside of the form keys decide.
+  useLayoutEffect(() => area.current?.focus(), []);
   const send = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (!form.current || busy) return;

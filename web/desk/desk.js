@@ -1,6 +1,6 @@
 // The desk: on the left what there is, in the middle the list, on the right the comment. On a small screen one after the
 // other, with a bar of four buttons.
-import { html, useEffect, useRef, useState } from './vendor/preact-htm.js';
+import { html, useEffect, useLayoutEffect, useRef, useState } from './vendor/preact-htm.js';
 import { said } from './api.js';
 import { Comment } from './comment.js';
 import { block, decide, meant, undo } from './decide.js';
@@ -105,7 +105,8 @@ export function Desk() {
   const text = JSON.stringify(filterOf(query));
   const open = query.get('open') === '1';
   useEffect(() => void load(JSON.parse(text)), [text]);
-  useEffect(() => { compose(''); pane.current?.scrollTo(0, 0); if (open) scrollTo(0, 0); }, [current]);
+  // Before the next key: a form that it opens must not be closed by what happens after this one is painted.
+  useLayoutEffect(() => { compose(''); pane.current?.scrollTo(0, 0); if (open) scrollTo(0, 0); }, [current]);
   useKeys(commands(compose));
   const enter = () => {
     if (!matchMedia('(max-width: 800px)').matches) return;

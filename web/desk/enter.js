@@ -1,7 +1,7 @@
 // The way in: by password, by a code of the second factor, by a link from a mail or from the first start.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
 import { Failure, post, said } from './api.js';
-import { Form } from './form.js';
+import { Form, Passkeys } from './form.js';
 import { go, to } from './router.js';
 import { enter, session, signIn } from './session.js';
 import { useStore } from './store.js';
@@ -39,6 +39,7 @@ function SignIn() {
       { name: 'email', label: t('email'), type: 'email', autocomplete: 'username', required: true },
       { name: 'password', label: t('password'), type: 'password', autocomplete: 'current-password', required: true },
     ]} whole submit=${send} label=${t('sign.in')} />
+    <${Passkeys} part="SignIn" />
     <p><a href=${to('forgotten')}>${t('forgotten')}</a></p><//>`;
 }
 

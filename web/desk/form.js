@@ -154,3 +154,17 @@ export function Secret({ text, label }) {
   return html`<section class="secret" tabindex="-1" ref=${place} aria-label=${label}><p>${label}</p>
     <pre>${text}</pre><button type="button" onClick=${copy}>${t('copy')}</button></section>`;
 }
+
+/**
+ * A part of `passkeys.js`, where the service and the browser know passkeys: only then is it loaded.
+ * @param {{part: 'SignIn' | 'Own'}} props
+ */
+export function Passkeys({ part }) {
+  const [found, setFound] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    if ('parseRequestOptionsFromJSON' in (window.PublicKeyCredential ?? {})) {
+      get('/session/passkey').then(({ offered }) => offered && import('./passkeys.js').then((all) => setFound(() => all[part]))).catch(() => {});
+    }
+  }, []);
+  return found && html`<${found} />`;
+}

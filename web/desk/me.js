@@ -2,7 +2,7 @@
 import { html, useState } from './vendor/preact-htm.js';
 import { call, post, said } from './api.js';
 import { Time } from './comment.js';
-import { Form, Page, Secret, usePages } from './form.js';
+import { Form, Page, Passkeys, Secret, usePages } from './form.js';
 import { session } from './session.js';
 import { useStore } from './store.js';
 import { SecondFactor } from './totp.js';
@@ -57,5 +57,6 @@ export function View() {
     <h2>${t('password')}</h2><${Password} />
     <h2>${t('totp.title')}</h2>
     ${codes.length > 0 ? html`<${Secret} text=${codes.join('\n')} label=${t('totp.codes')} />` : html`<${SecondFactor} on=${account.totp} made=${setCodes} />`}
+    <${Passkeys} part="Own" />
     <h2>${t('sessions')}</h2><${Sessions} /><//>`;
 }

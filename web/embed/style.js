@@ -57,11 +57,10 @@ button { min-height: 44px; min-width: 44px; cursor: pointer; border: 0; border-r
 .hear { position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .notice { position: sticky; top: 8px; height: 0; z-index: 1; text-align: center; }
 .notice button { background: var(--accent); color: var(--on-accent); padding: 0 16px; box-shadow: 0 1px 6px #0004; }
-.end:empty, .end:has(form) { min-height: 41rem; }
+.end:empty, .end:has(form) { min-height: var(--end, 41rem); }
 .empty { padding: 24px 0; margin: 0; color: var(--muted); }
 @media (max-width: 480px) {
-  .end:empty, .end:has(form) { min-height: 49rem; }
-  :host { --indent: 12px; }
+  :host { --indent: 12px; --end: 49rem; }
 }
 @media (prefers-reduced-motion: no-preference) {
   .named > article { transition: background-color .15s, box-shadow .15s; }

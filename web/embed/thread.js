@@ -166,7 +166,7 @@ export class Thread {
     this.hint.hidden = this.closed || this.items.size > 0;
   }
 
-  /** Shows the form when somebody comes near it; one that is near already, now. */
+  /** Shows the form when somebody comes near it. */
   async showForm() {
     if (this.closed) return this.end.replaceChildren(h('slot', { name: 'closed' }, h('p.empty', null, this.say('closed'))));
     const form = async () => this.end.replaceChildren((await import('./form.js')).form(this));
@@ -174,7 +174,7 @@ export class Thread {
     near(this.end, form);
   }
 
-  /** Space was reserved; now as much of it stays as keeps what follows out of sight, until there is more to see. */
+  /** Of the reserved space as much stays as keeps what follows out of sight. */
   settle() {
     const { top } = this.host.getBoundingClientRect();
     this.host.style.minHeight = top < innerHeight ? `${innerHeight - top}px` : '';

@@ -1,6 +1,6 @@
 //! German.
 
-use super::{Comments, Mails, Own, Replies, Texts};
+use super::{Comments, Faults, Links, Mails, Own, Replies, Sending, Texts};
 
 pub static TEXTS: Texts = Texts {
     language: "de",
@@ -38,6 +38,33 @@ pub static TEXTS: Texts = Texts {
         submit: "Kommentar senden",
         privacy: "Ihre E-Mail-Adresse wird nicht veröffentlicht. Pflichtfelder sind mit * markiert",
         own_data: "Ihre Kommentare und Daten",
+    },
+    sending: Sending {
+        thanks: "Danke",
+        published: "Ihr Kommentar ist veröffentlicht. Sie können zum Artikel zurückgehen.",
+        pending: "Ihr Kommentar wartet auf Freigabe. Sie können zum Artikel zurückgehen.",
+        check_title: "Bitte noch einmal ansehen",
+        check: "Bitte sehen Sie sich die markierten Felder an.",
+        not_taken_title: "Ihr Kommentar wurde nicht angenommen",
+        duplicate: "Dieser Kommentar wurde schon gesendet. Sie müssen ihn nicht noch einmal senden.",
+        failed: "Das hat nicht geklappt. Ihr Text steht unten; bitte versuchen Sie es später noch einmal.",
+        again: "Bitte senden Sie noch einmal; Ihr Text steht unten.",
+        wait: "Bitte warten Sie {seconds} Sekunden und senden Sie dann noch einmal. Ihr Text steht unten.",
+        faults: Some(Faults {
+            required: "Bitte ausfüllen.",
+            too_long: "Das ist zu lang.",
+            too_short: "Das ist zu kurz.",
+            invalid_email: "Bitte geben Sie eine E-Mail-Adresse wie name@example.org ein.",
+            invalid_url: "Bitte geben Sie eine Web-Adresse wie https://example.org ein, ohne Benutzernamen.",
+            illegal_character: "Darin ist ein Zeichen, das hier nicht gezeigt werden kann.",
+        }),
+    },
+    links: Links {
+        over_title: "Dieser Link gilt nicht mehr",
+        over_own: "Links zu dem, was Sie geschrieben haben, gelten eine Stunde. Fordern Sie einen neuen an.",
+        over_replies: "Ein Link, der Ja sagt, gilt sieben Tage, oder bis die Adresse Nein sagt; einer, der Nein sagt, gilt immer. Nichts wurde geändert.",
+        broken_title: "Dieser Link funktioniert nicht",
+        broken: "Vielleicht wurde er unterwegs abgeschnitten. Öffnen Sie die E-Mail noch einmal und benutzen Sie den ganzen Link.",
     },
     own: Own {
         title: "Was Sie geschrieben haben",

@@ -1,6 +1,6 @@
 //! English.
 
-use super::{Comments, Mails, Own, Replies, Texts};
+use super::{Comments, Links, Mails, Own, Replies, Sending, Texts};
 
 pub static TEXTS: Texts = Texts {
     language: "en",
@@ -38,6 +38,26 @@ pub static TEXTS: Texts = Texts {
         submit: "Submit comment",
         privacy: "Your email address will not be published. Required fields are marked *",
         own_data: "Your comments and data",
+    },
+    sending: Sending {
+        thanks: "Thank you",
+        published: "Your comment is published. You can go back to the article.",
+        pending: "Your comment is waiting for approval. You can go back to the article.",
+        check_title: "Some fields need another look",
+        check: "Please look at the marked fields.",
+        not_taken_title: "Your comment was not taken",
+        duplicate: "This comment was sent before. There is no need to send it again.",
+        failed: "That did not work. Your text is kept below; please try it again later.",
+        again: "Please send it once more; your text is below.",
+        wait: "Please wait {seconds} seconds, then send it again. Your text is kept below.",
+        faults: None,
+    },
+    links: Links {
+        over_title: "This link is over",
+        over_own: "Links to what you wrote work for an hour. Ask for another one.",
+        over_replies: "A link that says yes works for seven days, or until the address says no; one that says no always works. Nothing was changed.",
+        broken_title: "This link does not work",
+        broken: "It may have been cut on its way. Open the mail again and use the whole link.",
     },
     own: Own {
         title: "What you wrote",

@@ -1,6 +1,6 @@
 //! Spanish.
 
-use super::{Comments, Mails, Own, Replies, Texts};
+use super::{Comments, Faults, Links, Mails, Own, Replies, Sending, Texts};
 
 pub static TEXTS: Texts = Texts {
     language: "es",
@@ -38,6 +38,33 @@ pub static TEXTS: Texts = Texts {
         submit: "Enviar comentario",
         privacy: "Tu dirección de correo electrónico no será publicada. Los campos obligatorios están marcados con *",
         own_data: "Tus comentarios y datos",
+    },
+    sending: Sending {
+        thanks: "Gracias",
+        published: "Tu comentario está publicado. Puedes volver al artículo.",
+        pending: "Tu comentario espera aprobación. Puedes volver al artículo.",
+        check_title: "Algunos campos necesitan otra mirada",
+        check: "Revisa los campos marcados, por favor.",
+        not_taken_title: "Tu comentario no se ha aceptado",
+        duplicate: "Este comentario ya se envió. No hace falta enviarlo otra vez.",
+        failed: "No ha funcionado. Tu texto se conserva abajo; inténtalo más tarde, por favor.",
+        again: "Envíalo una vez más, por favor; tu texto está abajo.",
+        wait: "Espera {seconds} segundos y envíalo de nuevo. Tu texto se conserva abajo.",
+        faults: Some(Faults {
+            required: "Rellena este campo, por favor.",
+            too_long: "Es demasiado largo.",
+            too_short: "Es demasiado corto.",
+            invalid_email: "Escribe una dirección de correo, como nombre@example.org.",
+            invalid_url: "Escribe una dirección web como https://example.org, sin nombre de usuario.",
+            illegal_character: "Contiene un carácter que no se puede mostrar aquí.",
+        }),
+    },
+    links: Links {
+        over_title: "Este enlace ya no vale",
+        over_own: "Los enlaces a lo que escribiste valen una hora. Pide otro.",
+        over_replies: "Un enlace que dice sí vale siete días, o hasta que la dirección diga que no; uno que dice no vale siempre. No ha cambiado nada.",
+        broken_title: "Este enlace no funciona",
+        broken: "Quizá se cortó por el camino. Abre otra vez el correo y usa el enlace entero.",
     },
     own: Own {
         title: "Lo que escribiste",

@@ -1,6 +1,6 @@
 //! French.
 
-use super::{Comments, Mails, Own, Replies, Texts};
+use super::{Comments, Faults, Links, Mails, Own, Replies, Sending, Texts};
 
 pub static TEXTS: Texts = Texts {
     language: "fr",
@@ -38,6 +38,33 @@ pub static TEXTS: Texts = Texts {
         submit: "Envoyer le commentaire",
         privacy: "Votre adresse e-mail ne sera pas publiée. Les champs obligatoires sont indiqués avec *",
         own_data: "Vos commentaires et vos données",
+    },
+    sending: Sending {
+        thanks: "Merci",
+        published: "Votre commentaire est publié. Vous pouvez revenir à l’article.",
+        pending: "Votre commentaire attend d’être approuvé. Vous pouvez revenir à l’article.",
+        check_title: "Certains champs sont à revoir",
+        check: "Veuillez revoir les champs marqués.",
+        not_taken_title: "Votre commentaire n’a pas été accepté",
+        duplicate: "Ce commentaire a déjà été envoyé. Il n’est pas nécessaire de le renvoyer.",
+        failed: "Cela n’a pas marché. Votre texte est conservé ci-dessous ; veuillez réessayer plus tard.",
+        again: "Veuillez l’envoyer encore une fois ; votre texte est ci-dessous.",
+        wait: "Veuillez attendre {seconds} secondes, puis renvoyer. Votre texte est conservé ci-dessous.",
+        faults: Some(Faults {
+            required: "Veuillez remplir ce champ.",
+            too_long: "C’est trop long.",
+            too_short: "C’est trop court.",
+            invalid_email: "Veuillez écrire une adresse e-mail, comme nom@example.org.",
+            invalid_url: "Veuillez écrire une adresse web comme https://example.org, sans nom d’utilisateur.",
+            illegal_character: "Il contient un caractère qui ne peut pas être affiché ici.",
+        }),
+    },
+    links: Links {
+        over_title: "Ce lien n’est plus valable",
+        over_own: "Les liens vers ce que vous avez écrit sont valables une heure. Demandez-en un autre.",
+        over_replies: "Un lien qui dit oui est valable sept jours, ou jusqu’à ce que l’adresse dise non ; un lien qui dit non l’est toujours. Rien n’a été modifié.",
+        broken_title: "Ce lien ne fonctionne pas",
+        broken: "Il a peut-être été coupé en chemin. Rouvrez l’e-mail et utilisez le lien entier.",
     },
     own: Own {
         title: "Ce que vous avez écrit",

@@ -2,6 +2,7 @@
 //! rows written again, and a checksum that tells two tables apart. What a database derives from its rows (words, SQLite's
 //! row numbers) it derives anew. The order of work is `service/copy.rs`'s.
 
+mod accounts;
 mod facts;
 mod mark;
 mod people;

@@ -10,6 +10,7 @@ use sha2::Sha256;
 use super::super::conn::{Conn, on};
 use super::super::words::Words;
 use super::super::{schema, words};
+use super::accounts::{AccessToken, Account, AccountSite, Passkey, RecoveryCode};
 use super::facts::Fact;
 use super::people::{Notice, PersonRequest, Subscriber};
 use super::{AnyId, COUNTED_ROWS, Canonical, INSERT_ROWS, PAGE_ROWS, Row, Table, Tx, unfit};
@@ -25,6 +26,7 @@ pub static TABLES: &[Table] = &[
     Table::of::<Account>(),
     Table::of::<AccountSite>(),
     Table::of::<RecoveryCode>(),
+    Table::of::<Passkey>(),
     Table::of::<AccessToken>(),
     Table::of::<Article>(),
     Table::of::<Author>(),
@@ -283,49 +285,6 @@ rows! {
         status: i16,
         answer: String,
         created_at: i64,
-    }
-
-    accounts: Account by (id: AnyId) {
-        id: AnyId,
-        email_sealed: Vec<u8>,
-        email_hash: Vec<u8>,
-        name: String,
-        role: i16,
-        password_hash: Option<String>,
-        wants_mail: bool,
-        created_at: i64,
-        disabled_at: Option<i64>,
-        digest_minutes: Option<i16>,
-        quiet_from: Option<i16>,
-        quiet_to: Option<i16>,
-        time_zone: Option<String>,
-        links_from: Option<i64>,
-        language: Option<String>,
-        totp_sealed: Option<Vec<u8>>,
-        totp_pending: Option<Vec<u8>>,
-        totp_step: Option<i64>,
-    }
-
-    account_sites: AccountSite by (account_id: AnyId, site_id: AnyId) {
-        account_id: AnyId,
-        site_id: AnyId,
-    }
-
-    recovery_codes: RecoveryCode by (account_id: AnyId, code_hash: Vec<u8>) {
-        account_id: AnyId,
-        code_hash: Vec<u8>,
-    }
-
-    tokens: AccessToken by (id: AnyId) {
-        id: AnyId,
-        account_id: AnyId,
-        name: String,
-        token_hash: Vec<u8>,
-        scope: String,
-        created_at: i64,
-        expires_at: i64,
-        last_used_at: Option<i64>,
-        revoked_at: Option<i64>,
     }
 
     votes: Vote by (comment_id: AnyId, visitor: Vec<u8>) {

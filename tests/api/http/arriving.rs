@@ -103,7 +103,12 @@ async fn it_tells_what_becomes_public_and_nothing_else(backend: Backend) {
         }
     }
     moderator.decide(&id, "hold").await.expect(200);
-    assert_eq!(told(&mut stream).await, event("removed", &id));
+    // Entries that are read together tell of the comment as it is by then: "Eve" may be told twice.
+    let mut next = told(&mut stream).await;
+    while next == event("changed", &id) {
+        next = told(&mut stream).await;
+    }
+    assert_eq!(next, event("removed", &id));
     moderator.decide(&id, "approve").await.expect(200);
     assert_eq!(told(&mut stream).await, event("published", &id));
     let reply = app.published("an answer", Some(&id)).await;
@@ -369,7 +374,12 @@ async fn a_lost_connection_loses_nothing() {
         if n % 2 == 1 {
             let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                         WHERE datname = current_database() AND query IN ('SELECT 1', 'LISTEN afterword')";
-            assert_ne!(postgres::run(app.database_url(), kill), "0", "there are connections that listen");
+            // On a slow machine those that were ended before have not come back yet.
+            let until = tokio::time::Instant::now() + HANGS;
+            while postgres::run(app.database_url(), kill) == "0" {
+                assert!(tokio::time::Instant::now() < until, "there are connections that listen");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
         let at = [&app, &other][n % 2];
         let id = at.comment(&format!("number {n}")).await["comment"]["id"].as_str().unwrap().to_owned();

@@ -191,6 +191,19 @@ async fn a_panic_is_told_like_any_other_error() {
     assert!(!problem.to_string().contains("on purpose"));
 }
 
+/// `UPDATE=1 scripts/test the_document_is_what_the_handlers_say` writes it anew. It is that of a program with all features.
+#[cfg(feature = "passkeys")]
+#[test]
+fn the_document_is_what_the_handlers_say() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    let described = afterword::http::openapi::described_by_handlers().unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(file, &described).unwrap();
+    }
+    let kept = std::fs::read_to_string(file).unwrap();
+    assert!(kept == described, "docs/openapi.json is old; UPDATE=1 scripts/test the_document_is_what_the_handlers_say");
+}
+
 /// Every route of the route table stands in the document, and every path of the document is a route.
 #[tokio::test]
 async fn the_document_knows_every_route() {

@@ -122,6 +122,28 @@ async fn a_form_may_carry_its_key(backend: Backend) {
     }
 }
 
+#[tokio::test]
+async fn the_pages_speak_the_language_of_the_site() {
+    let app = app_with_blog(Backend::Sqlite).await;
+    let mut site = Site::clone(&*app.service.sites.by_key("default").unwrap());
+    site.language = "de-AT".into();
+    app.service.update_site(site).await.unwrap();
+    let thanks = app.send(post(&app, &FIELDS)).await;
+    assert!(thanks.text().contains("wartet auf Freigabe") && thanks.text().contains("<html lang=\"de\">"));
+    let double = app.send(post(&app, &FIELDS)).await;
+    assert!(double.status == 409 && double.text().contains("wurde schon gesendet"), "{}", double.text());
+    let faulty = app.send(post(&app, &with(&[("email", "nobody"), ("name", "")]))).await.text();
+    for words in [
+        "noch einmal ansehen",
+        "E-Mail-Adresse wie",
+        "Bitte ausfüllen.",
+        "Kommentar senden",
+        "wird nicht veröffentlicht",
+    ] {
+        assert!(faulty.contains(words), "{words}: {faulty}");
+    }
+}
+
 async fn limits_are_a_page_too(backend: Backend) {
     let app = TestApp::build(backend).start().await;
     for n in 0..3 {

@@ -218,6 +218,10 @@ async fn links_are_forged_in_vain_and_end(backend: Backend) {
     for path in [link.clone(), format!("{link}/export"), format!("{link}/comments/{id}")] {
         assert_eq!(app.get(&path).await.status, 410, "{path}");
     }
+    // Whose it was is not known any more, so it is the reader's language that counts.
+    let french = app.request(Method::GET, &link).header("accept-language", "fr-CH, fr;q=0.9, en;q=0.8");
+    let french = app.send(french).await.text();
+    assert!(french.contains("<html lang=\"fr\">") && french.contains("valables une heure"), "{french}");
     assert_eq!(post(&app, &link, &[("do", "erase"), ("sure", "1")]).await.status, 410);
     assert_eq!(app.default_moderator().await.queue("").await, [id]);
 }

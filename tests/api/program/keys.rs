@@ -1,7 +1,7 @@
 //! `keys rotate` and `keys forget` beside a service that runs.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
@@ -39,14 +39,15 @@ fn a_rotation_from_beginning_to_end(installation: &Installation) {
     assert!(refused.status.code() == Some(1) && told(&refused).contains("no older key"), "{}", told(&refused));
     let old = keys_in(installation);
 
-    // Killed as soon as it has begun.
+    // Halted as soon as it has begun, so that it does not end before the second one starts, and killed.
     let mut cut_short =
         installation.command(&["keys", "rotate"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the file has a new key", || keys_in(installation).len() == 2);
+    assert!(Command::new("kill").args(["-STOP", &cut_short.id().to_string()]).status().unwrap().success());
     let second = installation.run(&["keys", "rotate"]);
-    assert!(second.status.code() == Some(1) && told(&second).contains("let that one end"), "{}", told(&second));
     cut_short.kill().unwrap();
     cut_short.wait().unwrap();
+    assert!(second.status.code() == Some(1) && told(&second).contains("let that one end"), "{}", told(&second));
     let both = keys_in(installation);
     assert!(both[1] == old[0] && both[0] != old[0]);
     send("in between");

@@ -46,6 +46,7 @@ async fn every_column_is_there(backend: Backend) {
             account_sites,
             sessions,
             recovery_codes,
+            passkeys,
             one_time_links,
             tokens,
             rules,
@@ -180,7 +181,7 @@ async fn facts_are_written_once(backend: Backend) {
 }
 
 #[test]
-fn sqlite_is_built_without_preparing_on_every_limit() {
+fn sqlite_is_built_as_cargo_is_told_to() {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::Text)]
@@ -188,5 +189,9 @@ fn sqlite_is_built_without_preparing_on_every_limit() {
     }
     let mut conn = SqliteConnection::establish(":memory:").unwrap();
     let options: Vec<Row> = diesel::sql_query("PRAGMA compile_options").load(&mut conn).unwrap();
-    assert!(options.iter().any(|row| row.compile_options == "ENABLE_QPSG"), "see .cargo/config.toml");
+    let options: Vec<&str> = options.iter().map(|row| row.compile_options.as_str()).collect();
+    for wanted in ["ENABLE_QPSG", "THREADSAFE=2", "DEFAULT_MEMSTATUS=0"] {
+        assert!(options.contains(&wanted), "{wanted}: see .cargo/config.toml");
+    }
+    assert!(!options.contains(&"ENABLE_MEMORY_MANAGEMENT"), "see .cargo/config.toml");
 }

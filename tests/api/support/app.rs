@@ -32,6 +32,7 @@ pub struct Builder {
     key: Option<PathBuf>,
     patience: Duration,
     heartbeat: Duration,
+    by_name: bool,
 }
 
 /// A running service.
@@ -120,12 +121,24 @@ impl Builder {
         self
     }
 
+    /// Its address has a host name, `localhost`, and not a number.
+    #[cfg(feature = "passkeys")]
+    pub fn by_name(mut self) -> Self {
+        self.by_name = true;
+        self
+    }
+
     pub async fn start(mut self) -> TestApp {
         let folder = tempfile::tempdir().unwrap();
         let key = self.key.take().unwrap_or_else(|| folder.path().join("secret.key"));
         let listener = App::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
+        let host = if self.by_name { "localhost" } else { "127.0.0.1" };
+        let url = format!("http://{host}:{}", address.port());
         self = self.set("server__listen", &address.to_string());
+        if self.by_name {
+            self = self.set("server__public_url", &url);
+        }
         self = self.set("server__workers", "2");
         for (setting, value) in self.database.variables() {
             self = self.set(setting, &value);
@@ -141,7 +154,7 @@ impl Builder {
         let (serving, token) = (app.clone(), stop.clone());
         let serving = tokio::spawn(async move { serving.serve(listener, token).await.unwrap() });
         TestApp {
-            url: format!("http://{address}"),
+            url,
             clock,
             service: app.service.clone(),
             client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
@@ -182,6 +195,7 @@ impl TestApp {
             key: None,
             patience: Duration::from_mins(1),
             heartbeat: Duration::from_mins(1),
+            by_name: false,
         }
     }
 

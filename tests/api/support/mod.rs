@@ -2,6 +2,8 @@
 //! whole service on a port of its own.
 
 pub mod app;
+#[cfg(feature = "passkeys")]
+pub mod authenticator;
 pub mod clock;
 pub mod database;
 pub mod desk;

@@ -3,5 +3,7 @@
 mod factors;
 mod forgery;
 mod guessing;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod sessions;
 mod ways_in;
