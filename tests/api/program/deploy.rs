@@ -41,16 +41,19 @@ behind_both!(
     events_are_passed_on_as_they_come,
 );
 
-/// Two services on one database with one key, behind a proxy on this machine.
+/// Two services on one database with one key and one folder of mails, behind a proxy on this machine.
 fn two_services() -> [Installation; 2] {
     let database = postgres::empty_database();
     let first = Installation::new();
     let key = first.path("data/secret.key").display().to_string();
+    // Either of them may be the one that writes the mails.
+    let mails = first.path("data/mail").display().to_string();
     [first, Installation::new()].map(|installation| {
         installation
             .set("database__url", &database)
             .set("database__pool_size", "2")
             .set("secrets__key_file", &key)
+            .set("mail__dir", &mails)
             .set("server__trusted_proxies", "127.0.0.1")
             .set("privacy__address", "full")
             .set("limits__enabled", "false")
@@ -96,7 +99,7 @@ fn visitors_are_known_by_their_own_address(kind: Kind) {
     for service in services {
         assert!(service.stop().success());
     }
-    // With the key elsewhere and the database on a server nothing is written: it may run on a read-only disk.
+    // With key and mails elsewhere and the database on a server nothing is written: it may run on a read-only disk.
     assert!(!other.path("data").exists());
 }
 
