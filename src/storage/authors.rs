@@ -37,7 +37,7 @@ impl Author {
     }
 }
 
-/// Writes new authors, sixteen or four per statement.
+/// Writes new authors, with as few statements as the database likes.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[Author]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(authors::table).values(chunk).execute(c));
     Ok(())

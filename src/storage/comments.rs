@@ -122,7 +122,7 @@ pub fn reasons_json(reasons: &[HoldReason]) -> Result<String, Error> {
     to_json(&reasons)
 }
 
-/// Writes new comments that are not public, sixteen or four per statement.
+/// Writes new comments that are not public, with as few statements as the database likes.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[Comment]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(comments::table).values(chunk).execute(c));
     Ok(())

@@ -47,20 +47,32 @@ macro_rules! on {
 }
 pub(crate) use on;
 
-/// Runs an insert for rows in chunks of 16, of 4, and for each that is left: a statement of each size is prepared once,
-/// where one of every length would be prepared anew each time.
+/// Runs an insert for many rows with few statements, each prepared once, where one of every length would be prepared anew each
+/// time. PostgreSQL takes them in chunks of 16, of 4, and what is left by itself: a statement is a way to the server and back.
+/// SQLite takes each by itself: of a statement with several rows it keeps a journal, to take back the first ones when a later
+/// one fails, and writes what is over 64 KiB of that into a temporary file (<https://sqlite.org/tempfiles.html>, 2.5).
 macro_rules! in_chunks {
     ($conn:expr, $rows:expr, |$chunk:ident, $c:ident| $insert:expr) => {
-        let (sixteens, rest) = $rows.as_chunks::<16>();
-        for $chunk in sixteens {
-            on!(&mut *$conn, |$c| $insert)?;
-        }
-        let (fours, rest) = rest.as_chunks::<4>();
-        for $chunk in fours {
-            on!(&mut *$conn, |$c| $insert)?;
-        }
-        for $chunk in rest {
-            on!(&mut *$conn, |$c| $insert)?;
+        match $conn {
+            $crate::storage::conn::Conn::Sqlite($c) => {
+                for $chunk in $rows {
+                    $insert?;
+                }
+            }
+            #[cfg(feature = "postgres")]
+            $crate::storage::conn::Conn::Postgres($c) => {
+                let (sixteens, rest) = $rows.as_chunks::<16>();
+                for $chunk in sixteens {
+                    $insert?;
+                }
+                let (fours, rest) = rest.as_chunks::<4>();
+                for $chunk in fours {
+                    $insert?;
+                }
+                for $chunk in rest {
+                    $insert?;
+                }
+            }
         }
     };
 }

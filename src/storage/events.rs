@@ -42,7 +42,7 @@ pub struct Event {
 /// A new entry is written as it is read.
 pub type NewEvent = Event;
 
-/// Writes entries, sixteen or four per statement.
+/// Writes entries, with as few statements as the database likes.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[NewEvent]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(events::table).values(chunk).execute(c));
     Ok(())

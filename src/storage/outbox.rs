@@ -142,7 +142,7 @@ impl OutboxRow {
     }
 }
 
-/// Writes rows, sixteen or four per statement; one whose dedupe key is there already is left out.
+/// Writes rows, with as few statements as the database likes; one whose dedupe key is there already is left out.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[NewOutbox]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(outbox::table)
         .values(chunk)

@@ -73,7 +73,7 @@ const LONGEST_WAIT: Duration = Duration::from_mins(61);
 /// After this every instance knows of a new webhook, or that one is off.
 const SETTLED: Duration = Duration::from_mins(1);
 
-/// Writes new events, sixteen or four per statement.
+/// Writes new events, with as few statements as the database likes.
 pub(super) fn insert_all(conn: &mut Conn, rows: &[QueuedEvent]) -> Result<(), Error> {
     in_chunks!(conn, rows, |chunk, c| diesel::insert_into(webhook_queue::table).values(chunk).execute(c));
     Ok(())
