@@ -3,6 +3,7 @@
 //! them.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
@@ -40,10 +41,27 @@ pub fn folded(text: &str) -> String {
 }
 
 /// How a name looks: names that people cannot tell apart have the same form (UTS #39 §4, skeletons), and so have those that
-/// differ in case alone.
+/// differ in case alone, but for letters that look like others in one case only, as `I` like `l` and `m` like `rn`.
 pub fn look(name: &str) -> String {
+    if name.is_ascii() {
+        // Its characters do not change each other, and a list has the look of each name in it.
+        let looks = name.bytes().filter_map(|byte| ASCII_LOOKS.get(usize::from(byte)));
+        return folded(&looks.map(String::as_str).collect::<String>());
+    }
+    look_by_tables(name)
+}
+
+fn look_by_tables(name: &str) -> String {
     folded(&unicode_security::skeleton(name).collect::<String>())
 }
+
+/// How each ASCII character looks; space is left to the whole.
+static ASCII_LOOKS: LazyLock<[String; 128]> = LazyLock::new(|| {
+    std::array::from_fn(|number| match u8::try_from(number).map_or(' ', char::from) {
+        space if space.is_whitespace() => space.to_string(),
+        other => look_by_tables(&other.to_string()),
+    })
+});
 
 fn fold(text: &str, form: &mut String) {
     // Most texts, and most words of the others, need no Unicode tables.
@@ -150,6 +168,19 @@ mod tests {
     fn doubles_differ_in_no_more_than_case_width_and_space() {
         assert_eq!(double_form("Ada", "Hello  World\n"), double_form("ADA", " ｈello world"));
         assert_ne!(double_form("Ada", "Hello World"), double_form("Ada Hello", "World"));
+    }
+
+    #[test]
+    fn names_that_look_the_same_have_one_look() {
+        assert_eq!(look("Ida 10"), look("ldа lО"), "a Cyrillic а and О");
+        assert_eq!(look("marie"), look("rnarie"));
+        assert_eq!(look("ADA  ÉVA"), look("ada éva"));
+        assert_ne!(look("Ada"), look("Ade"));
+        // The short way of ASCII and the tables agree, whatever stands beside what.
+        for (one, other) in (0..128_u8).flat_map(|one| (0..128_u8).map(move |other| (one, other))) {
+            let name = String::from_utf8(vec![b'x', one, other]).unwrap();
+            assert_eq!(look(&name), look_by_tables(&name), "{name:?}");
+        }
     }
 
     #[test]

@@ -246,7 +246,8 @@ impl State {
     /// The address of the picture beside a name, where the site shows one.
     fn avatar(&self, site: SiteId, name: &str) -> Option<String> {
         let shown = self.service.sites.by_id(site).is_ok_and(|site| site.settings.avatars == Avatars::Generated);
-        shown.then(|| format!("{}/avatars/{}.svg", self.public_url, self.service.keys.avatar(site, &look(name))))
+        let token = || self.service.keys.avatar(site, &look(name));
+        shown.then(|| [self.public_url.as_str(), "/avatars/", &token(), ".svg"].concat())
     }
 
     /// An article at this moment.
