@@ -79,8 +79,11 @@ pub struct Moment(u64);
 
 impl Ready {
     /// An answer made from `sources`, which were read after `made_at`.
-    pub fn new(content_type: &'static str, body: impl Into<Bytes>, made_at: Moment, sources: Vec<Source>) -> Self {
-        let body = body.into();
+    pub fn new(content_type: &'static str, body: impl Into<Vec<u8>>, made_at: Moment, sources: Vec<Source>) -> Self {
+        Self::from_bytes(content_type, without_spare_room(body.into()), made_at, sources)
+    }
+
+    fn from_bytes(content_type: &'static str, body: Bytes, made_at: Moment, sources: Vec<Source>) -> Self {
         let digest = hex(Sha256::digest(&body).first_chunk::<12>().unwrap_or(&[0; 12]));
         Self {
             content_type,
@@ -103,7 +106,7 @@ impl Ready {
 
     /// An answer that will not be kept.
     pub fn unkept(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self::new(content_type, body, Moment(0), Vec::new())
+        Self::from_bytes(content_type, body.into(), Moment(0), Vec::new())
     }
 
     /// An answer that stays as it is as long as the program runs, and is worth packing as tightly as can be.
@@ -128,13 +131,19 @@ impl Ready {
 
     fn packed(&self, suffix: &str, bytes: Vec<u8>) -> Form {
         let digest = String::from_utf8_lossy(&self.plain.etag);
-        Form { etag: tag(digest.trim_matches('"'), suffix), bytes: bytes.into() }
+        Form { etag: tag(digest.trim_matches('"'), suffix), bytes: without_spare_room(bytes) }
     }
 
     /// Bytes that it may come to take, with both compressed forms.
     fn weight(&self) -> u64 {
         self.plain.bytes.len() as u64 * 3 / 2 + self.sources.len() as u64 * 24 + 512
     }
+}
+
+/// What has grown while it was written takes up to twice its length, which nobody would count.
+fn without_spare_room(mut bytes: Vec<u8>) -> Bytes {
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 fn tag(digest: &str, suffix: &str) -> Bytes {
@@ -304,6 +313,13 @@ mod tests {
         let made_at = cache.changes.now();
         let ready = Ready::new("text/plain", body.to_owned(), made_at, vec![source]);
         cache.get_or_make(address, async { Ok::<_, ()>(ready) }).await.unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_has_no_spare_room() {
+        let mut grown = Vec::with_capacity(1000);
+        grown.extend_from_slice(b"abc");
+        assert_eq!(without_spare_room(grown).try_into_mut().unwrap().capacity(), 3);
     }
 
     #[tokio::test]

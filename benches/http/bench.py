@@ -223,6 +223,8 @@ def lists(name, url, articles, seconds, repeats):
         for size in (50, 1000, 100_000):
             fill(database, 1, size, f"large-{size}")
         with Server(folder, 18083, **settings) as server:
+            print(f"| {name}: start to first answer, {articles * 25 + 101_050:,} comments | {server.first_answer * 1000:.0f} ms | < 200 ms |",
+                  flush=True)
             settle(server)
             server.forget_peak()
             ours, limit, size = against_fixed(server, folder, comments + "article-0", seconds, repeats)
@@ -304,7 +306,7 @@ def main():
     options.add_argument("--repeats", type=int, default=3, help="runs of each figure; the median is shown")
     options.add_argument("--articles", type=int, nargs="*", default=[100, 4000, 40000], help="sizes of the databases")
     options.add_argument("--only", choices=["writes", "mixed", "lists", "postgres", "instructions"], help="one part of it")
-    options.add_argument("--postgres", metavar="URL", help="lists on this PostgreSQL database too; it must be empty")
+    options.add_argument("--on", choices=["sqlite", "postgres"], nargs="*", default=["sqlite", "postgres"], help="where lists lie")
     options = options.parse_args()
     os.makedirs(os.path.join(ROOT, "target", "tmp"), exist_ok=True)
     print("| figure | value | against its limit |\n|---|---|---|")
@@ -321,9 +323,13 @@ def main():
         instructions()
     if options.only in (None, "lists"):
         for articles in options.articles:
-            lists("SQLite", None, articles, options.seconds, options.repeats)
-        if options.postgres:
-            lists("PostgreSQL", options.postgres, options.articles[0], options.seconds, options.repeats)
+            if "sqlite" in options.on:
+                lists("SQLite", None, articles, options.seconds, options.repeats)
+            if "postgres" in options.on:
+                from postgres import Cluster
+                with Cluster() as cluster:
+                    cluster.psql("CREATE DATABASE afterword")
+                    lists("PostgreSQL", cluster.url("afterword"), articles, options.seconds, options.repeats)
 
 
 if __name__ == "__main__":
