@@ -77,7 +77,7 @@ test('the link of the first start leads to an account with a second factor', { t
   await page.locator('form').filter({ hasText: 'Set it up' }).getByLabel('Password').fill(PASSWORD);
   await page.getByRole('button', { name: 'Set it up' }).click();
   secret = await page.locator('.page code').innerText();
-  assert.equal(await page.getByRole('img', { name: 'QR code for your app' }).count(), 1);
+  await page.getByRole('img', { name: 'QR code for your app' }).waitFor();
   await page.locator('input[name=code]').fill(code());
   await page.getByRole('button', { name: 'Switch it on' }).click();
   const codes = await page.locator('.secret pre').innerText();
@@ -129,7 +129,7 @@ test('several at once, and undo by key and by button', { timeout: 120_000 }, asy
     await page.keyboard.press('x');
     await page.keyboard.press('j');
   }
-  assert.equal(await page.locator('.row input:checked').count(), 5);
+  await until('five are chosen', async () => (await page.locator('.row input:checked').count()) === 5);
   await page.locator('.bulk').getByRole('button', { name: 'Spam' }).click();
   await until('five more are spam', async () => (await counts()).spam === 15);
   await page.locator('.toast').getByRole('button', { name: 'Undo' }).click();
