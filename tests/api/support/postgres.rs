@@ -168,7 +168,7 @@ fn start() -> Cluster {
 fn serve(folder: &Path) {
     let (data, socket) = (folder.join("data"), folder.to_str().unwrap());
     let settings = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=400"];
-    let more = ["shared_buffers=64MB", "log_min_messages=fatal", "max_wal_senders=12"];
+    let more = ["shared_buffers=64MB", "log_min_messages=fatal", "max_wal_senders=12", "max_slot_wal_keep_size=4GB"];
     let mut server = vec!["postgres", "-D", data.to_str().unwrap(), "-k", socket];
     server.extend(settings.into_iter().chain(more).flat_map(|setting| ["-c", setting]));
     keep_running(folder, &server);
@@ -188,12 +188,15 @@ fn on_server(cluster: &Cluster, sql: &str) -> Output {
     psql(&cluster.url("postgres"), sql)
 }
 
-/// A replica of the cluster, with a socket of its own. None on a server that was there before.
+/// A replica of the cluster, with a socket of its own. None on a server that was there before. The primary keeps for it
+/// what it has not read yet: without a slot, the checkpoint of another test took away what was written between the copy
+/// and the start of the replica, which then never caught up.
 pub fn start_replica() -> Option<PathBuf> {
     let primary = cluster().socket.as_ref()?;
     let folder = server_folder();
+    let slot = format!("--slot={}", cluster().new_name());
     let copied = as_server_user("pg_basebackup")
-        .args(["-R", "--checkpoint=fast", "--no-sync", "-U", "afterword", "-h"])
+        .args(["-R", "--checkpoint=fast", "--no-sync", "-U", "afterword", "--create-slot", &slot, "-h"])
         .arg(primary)
         .arg("-D")
         .arg(folder.join("data"))
