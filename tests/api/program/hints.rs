@@ -105,7 +105,9 @@ fn a_folder_that_cannot_be_written_to_is_named() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let program = folder.join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_afterword"), &program).unwrap();
+    // Not copied by this process: what another test starts at that moment would hold the file open for writing, and then
+    // nobody may run it ("Text file busy").
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_afterword")).arg(&program).status().unwrap().success());
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let complains = |arguments: &[&str], named: &str| {
         let mut command = if is_root {
