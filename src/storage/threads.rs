@@ -113,7 +113,7 @@ impl Readers {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok((Self { queue }, threads))
+        Ok((Self { queue }, connected(threads)?))
     }
 
     /// Runs `work` on a reader's connection, perhaps twice.
@@ -144,27 +144,43 @@ pub(super) fn queue_full<T>(error: &TrySendError<T>) -> Error {
     Error::Busy
 }
 
-/// Starts a thread that makes its own connection (a PostgreSQL one lives on the thread that opened it) and waits until it
-/// has one.
+/// A thread that is making its own connection (a PostgreSQL one lives on the thread that opened it).
+pub(super) struct Starting {
+    thread: JoinHandle<()>,
+    told: std::sync::mpsc::Receiver<Result<(), Error>>,
+}
+
+/// Starts a thread that connects and then runs.
 pub(super) fn spawn(
     name: String,
     connect: &Connect,
     run: impl FnOnce(Conn, &Connect) + Send + 'static,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<Starting, Error> {
     let (tell, told) = std::sync::mpsc::channel();
     let connect = connect.clone();
     let thread = std::thread::Builder::new().name(name).spawn(move || match connect() {
         Ok(conn) => {
-            let _ = tell.send(Ok(())); // The starter waits for it.
+            let _ = tell.send(Ok(())); // Another one may have failed, and then nobody waits.
             run(conn, &connect);
         }
         Err(error) => {
             let _ = tell.send(Err(error));
         }
     });
-    let thread = thread.map_err(Error::internal)?;
-    told.recv().map_err(|_| Error::internal("a storage thread did not start"))??;
-    Ok(thread)
+    Ok(Starting { thread: thread.map_err(Error::internal)?, told })
+}
+
+impl Starting {
+    /// Waits until it has its connection. Several make theirs at the same time when all are started first.
+    pub fn connected(self) -> Result<JoinHandle<()>, Error> {
+        self.told.recv().map_err(|_| Error::internal("a storage thread did not start"))??;
+        Ok(self.thread)
+    }
+}
+
+/// Waits for all of them.
+pub(super) fn connected(starting: Vec<Starting>) -> Result<Vec<JoinHandle<()>>, Error> {
+    starting.into_iter().map(Starting::connected).collect()
 }
 
 fn read_loop(jobs: &Receiver<Job>, mut held: Held<'_>) {

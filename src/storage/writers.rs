@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::arrivals::{self, Arrival};
 use super::conn::Conn;
-use super::threads::{Connect, Held, queue_full, spawn};
+use super::threads::{Connect, Held, connected, queue_full, spawn};
 use super::tx::{Buffers, News, Tx};
 use crate::error::Error;
 
@@ -131,7 +131,7 @@ impl Writers {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok((Self { queue, count: AtomicU64::new(0), settled }, threads))
+        Ok((Self { queue, count: AtomicU64::new(0), settled }, connected(threads)?))
     }
 
     /// Jobs that were asked for since the start.

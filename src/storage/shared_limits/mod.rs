@@ -76,7 +76,8 @@ impl SharedLimits {
                 }
                 settle(&mut held, asks);
             }
-        })?;
+        })?
+        .connected()?;
         Ok(Some(Self { queue: Some(queue), thread: Some(thread) }))
     }
 
