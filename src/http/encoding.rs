@@ -95,9 +95,14 @@ pub fn kept_answer(request: &HttpRequest, ready: &Ready) -> HttpResponse {
     send(request.headers(), ready)
 }
 
+/// Room for most answers, so that they are not copied while they grow; what is kept gives back what it did not need.
+const MOST_ANSWERS: usize = 32 * 1024;
+
 /// JSON that is the same for everybody.
 pub fn json<T: serde::Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {
-    Ok(serde_json::to_vec(answer).map_err(Error::internal)?)
+    let mut body = Vec::with_capacity(MOST_ANSWERS);
+    serde_json::to_writer(&mut body, answer).map_err(Error::internal)?;
+    Ok(body)
 }
 
 fn send(headers: &HeaderMap, ready: &Ready) -> HttpResponse {

@@ -25,14 +25,14 @@ pub(super) struct KeySet {
     /// Tells which key a value was sealed with; not secret.
     pub id: [u8; 4],
     seal: XChaCha20Poly1305,
-    lookup: Zeroizing<[u8; 32]>,
-    author: Zeroizing<[u8; 32]>,
-    decide: Zeroizing<[u8; 32]>,
-    unsubscribe: Zeroizing<[u8; 32]>,
-    confirm: Zeroizing<[u8; 32]>,
-    silence: Zeroizing<[u8; 32]>,
-    person: Zeroizing<[u8; 32]>,
-    form: Zeroizing<[u8; 32]>,
+    lookup: HashKey,
+    author: HashKey,
+    decide: HashKey,
+    unsubscribe: HashKey,
+    confirm: HashKey,
+    silence: HashKey,
+    person: HashKey,
+    form: HashKey,
     check: String,
 }
 
@@ -75,27 +75,29 @@ impl KeySet {
         let expand = |purpose: &str, out: &mut [u8]| {
             hkdf.expand(purpose.as_bytes(), out).map_err(|_| Error::internal("a key could not be derived"))
         };
+        let secret = |purpose: &str| {
+            let mut key = Zeroizing::new([0; 32]);
+            expand(purpose, key.as_mut_slice()).map(|()| key)
+        };
+        let hash_key = |purpose: &str| secret(purpose).map(|key| HashKey::new(&key));
         let (mut id, mut check) = ([0; 4], [0; 16]);
-        let secret = || Zeroizing::new([0; 32]);
-        let (mut seal, mut lookup, mut author) = (secret(), secret(), secret());
-        let (mut decide, mut unsubscribe) = (secret(), secret());
-        let (mut confirm, mut silence, mut person) = (secret(), secret(), secret());
-        let mut form = secret();
         expand("key id", &mut id)?;
         expand("check value", &mut check)?;
-        expand("seal private fields", seal.as_mut_slice())?;
-        expand("look up", lookup.as_mut_slice())?;
-        expand("author token", author.as_mut_slice())?;
-        expand("mail link: decide", decide.as_mut_slice())?;
-        expand("mail link: unsubscribe", unsubscribe.as_mut_slice())?;
-        expand("mail link: confirm", confirm.as_mut_slice())?;
-        expand("mail link: silence", silence.as_mut_slice())?;
-        expand("mail link: person", person.as_mut_slice())?;
-        expand("form token", form.as_mut_slice())?;
-        let seal =
-            XChaCha20Poly1305::new_from_slice(seal.as_slice()).map_err(|_| Error::internal("a key has 32 bytes"))?;
-        let check = hex(&check);
-        Ok(Self { id, seal, lookup, author, decide, unsubscribe, confirm, silence, person, form, check })
+        let seal = XChaCha20Poly1305::new_from_slice(secret("seal private fields")?.as_slice())
+            .map_err(|_| Error::internal("a key has 32 bytes"))?;
+        Ok(Self {
+            id,
+            seal,
+            lookup: hash_key("look up")?,
+            author: hash_key("author token")?,
+            decide: hash_key("mail link: decide")?,
+            unsubscribe: hash_key("mail link: unsubscribe")?,
+            confirm: hash_key("mail link: confirm")?,
+            silence: hash_key("mail link: silence")?,
+            person: hash_key("mail link: person")?,
+            form: hash_key("form token")?,
+            check: hex(&check),
+        })
     }
 
     pub(super) fn check_value(&self) -> &str {
@@ -129,12 +131,12 @@ impl KeySet {
 
     /// HMAC-SHA-256 over the purpose and the parts, each preceded by its length.
     pub(super) fn lookup(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        keyed_hash(&self.lookup, std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()))
+        self.lookup.hash(std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()))
     }
 
     pub(super) fn author_mac(&self, site: SiteId, author: AuthorId) -> [u8; 16] {
         let parts = [site.as_bytes().as_slice(), author.as_bytes()];
-        let mac = keyed_hash(&self.author, parts.into_iter());
+        let mac = self.author.hash(parts.into_iter());
         *mac.first_chunk::<16>().unwrap_or(&[0; 16])
     }
 
@@ -147,18 +149,30 @@ impl KeySet {
             Errand::Person => &self.person,
             Errand::Form => &self.form,
         };
-        keyed_hash(key, std::iter::once(claims))
+        key.hash(std::iter::once(claims))
     }
 }
 
-#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-pub(super) fn keyed_hash<'a>(key: &[u8; 32], parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part);
+/// A key of HMAC-SHA-256, which has hashed itself already: that is half of the work of a short hash, and 25 avatars are in a list.
+/// Forgets itself when it is dropped.
+#[derive(Clone)]
+pub(super) struct HashKey(Hmac<Sha256>);
+
+impl HashKey {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(<Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
-    mac.finalize().into_bytes().into()
+
+    /// Over the parts, each preceded by its length.
+    pub fn hash<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
 }
 
 fn authenticated(place: Place<'_>) -> Vec<u8> {

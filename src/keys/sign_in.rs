@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use totp_rs::{Builder, Secret};
 use zeroize::Zeroizing;
 
-use super::set::keyed_hash;
+use super::set::HashKey;
 use super::{Keys, access_token_hash};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
@@ -38,7 +38,7 @@ pub fn csrf_token(session_secret: &str) -> String {
     let key: [u8; 32] = Sha256::digest(session_secret.as_bytes()).into();
     // The hash alone is stored; this one is keyed with it and something else, so a look at the table does not tell it.
     let parts = [b"csrf token".as_slice(), session_secret.as_bytes()];
-    URL_SAFE_NO_PAD.encode(keyed_hash(&key, parts.into_iter()))
+    URL_SAFE_NO_PAD.encode(HashKey::new(&key).hash(parts.into_iter()))
 }
 
 /// Whether this is the token of that session; in the same time, right or wrong.
